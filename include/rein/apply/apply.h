@@ -1,0 +1,16 @@
+// The only writer of parameters.
+#pragma once
+
+#include "rein/apply/rule.h"
+#include "rein/base/thread_team.h"
+
+namespace rein {
+
+/// Adds the rule's deltas to the parameters: gradient times `gradients.scale` -> rule ->
+/// parameters, in blocks that stay in the first-level cache. Absent gradients leave their variable
+/// and what the rule remembers of it alone. With `info.skip` nothing moves, the rule's step count
+/// included.
+void apply_updates(Variables& variables, Gradients& gradients, const AnyRule& rule,
+                   AnyRule::State& state, const StepInfo& info, ThreadTeam& team);
+
+}  // namespace rein

@@ -1,0 +1,178 @@
+// The ops by name; their definitions are in src/compute/ops, one struct each. TensorFlow's names
+// where TensorFlow has the op. Every function throws InvalidArgument that names itself, the shapes
+// it got and the caller's place. Axes count from 0; a negative axis counts from the end.
+#pragma once
+
+#include <vector>
+
+#include "rein/compute/value.h"
+
+namespace rein {
+
+struct Axis {
+  int axis = 0;
+};
+
+// ---------------------------------------------------------------- elementwise, with broadcasting
+// Sizes are aligned at the right; a size of 1 or a missing one stretches.
+Value add(Operand a, Operand b, Where where = Where::here());
+Value sub(Operand a, Operand b, Where where = Where::here());
+Value mul(Operand a, Operand b, Where where = Where::here());
+Value div(Operand a, Operand b, Where where = Where::here());
+/// The larger one; NaN if either is. Where equal, the gradient goes to `a`.
+Value maximum(Operand a, Operand b, Where where = Where::here());
+/// The smaller one; NaN if either is. Where equal, the gradient goes to `a`.
+Value minimum(Operand a, Operand b, Where where = Where::here());
+
+inline Value operator+(Value a, Operand b) { return add(a, std::move(b)); }
+inline Value operator-(Value a, Operand b) { return sub(a, std::move(b)); }
+inline Value operator*(Value a, Operand b) { return mul(a, std::move(b)); }
+inline Value operator/(Value a, Operand b) { return div(a, std::move(b)); }
+inline Value operator+(double a, Value b) { return add(a, b); }
+inline Value operator-(double a, Value b) { return sub(a, b); }
+inline Value operator*(double a, Value b) { return mul(a, b); }
+inline Value operator/(double a, Value b) { return div(a, b); }
+
+Value neg(Operand x, Where where = Where::here());
+Value exp(Operand x, Where where = Where::here());
+Value log(Operand x, Where where = Where::here());
+Value sqrt(Operand x, Where where = Where::here());
+Value square(Operand x, Where where = Where::here());
+/// |x|; its gradient is sign(x), 0 at 0.
+Value abs(Operand x, Where where = Where::here());
+/// -1, 0 or 1; its gradient is 0.
+Value sign(Operand x, Where where = Where::here());
+Value tanh(Operand x, Where where = Where::here());
+/// 1 / (1 + exp(-x))
+Value sigmoid(Operand x, Where where = Where::here());
+/// max(x, 0); NaN stays.
+Value relu(Operand x, Where where = Where::here());
+/// log(1 + exp(x)), without overflow.
+Value softplus(Operand x, Where where = Where::here());
+inline Value operator-(Value x) { return neg(x); }
+
+/// max(min(x, hi), lo): TensorFlow's order, so lo wins if lo > hi. The bounds may be numbers or
+/// values that broadcast to x's shape. The gradient is 0 where clipped.
+Value clip_by_value(Operand x, Operand lo, Operand hi, Where where = Where::here());
+/// a where condition is not 0, else b; all of one shape.
+Value where(Operand condition, Operand a, Operand b, Where where = Where::here());
+/// 1 where a > b, else 0, in their type. No gradient.
+Value greater(Operand a, Operand b, Where where = Where::here());
+/// To another dtype. The gradient is cast back; from or to an integer type there is none.
+Value cast(Operand x, DType dtype, Where where = Where::here());
+/// x, through which no gradient flows.
+Value stop_gradient(Operand x, Where where = Where::here());
+/// Zeroes each element with probability `rate` and scales the others by 1 / (1 - rate). Draws from
+/// (seed, step, node, element) of the tape or the step.
+Value dropout(Operand x, double rate, Where where = Where::here());
+
+// ---------------------------------------------------------------- products
+struct MatMulOptions {
+  bool transpose_a = false, transpose_b = false;
+};
+/// a [n, k] times b [k, m], either one given transposed.
+Value matmul(Operand a, Operand b, MatMulOptions options = {}, Where where = Where::here());
+
+// ---------------------------------------------------------------- reductions
+struct Reduce {
+  std::vector<int> axes{};  // empty: all of them
+  bool keepdims = false;
+};
+Value reduce_sum(Operand x, Reduce options = {}, Where where = Where::here());
+Value reduce_mean(Operand x, Reduce options = {}, Where where = Where::here());
+/// NaN if any element is; equal maxima share the gradient evenly, as in TensorFlow.
+Value reduce_max(Operand x, Reduce options = {}, Where where = Where::here());
+
+// ---------------------------------------------------------------- shapes
+/// One size may be -1.
+Value reshape(Operand x, Shape shape, Where where = Where::here());
+/// Axis i of the result is axis `axes[i]` of x; no axes: all reversed.
+Value transpose(Operand x, std::vector<int> axes = {}, Where where = Where::here());
+Value broadcast_to(Operand x, Shape shape, Where where = Where::here());
+/// The pieces of one split put together are what was split: nothing is copied.
+Value concat(std::span<const Value> values, Axis axis = {}, Where where = Where::here());
+/// Equal pieces along an axis; along axis 0 they are views.
+Values split(Operand x, int64_t pieces, Axis axis = {}, Where where = Where::here());
+/// Pieces of the given sizes.
+Values split(Operand x, std::vector<int64_t> sizes, Axis axis = {}, Where where = Where::here());
+/// A new axis over values of one shape.
+Value stack(std::span<const Value> values, Axis axis = {}, Where where = Where::here());
+Values unstack(Operand x, Axis axis = {}, Where where = Where::here());
+/// From `begin`, `size` elements an axis; a size of -1 reaches the end.
+Value slice(Operand x, std::vector<int64_t> begin, std::vector<int64_t> size,
+            Where where = Where::here());
+struct Padding {
+  int64_t before = 0, after = 0;
+  friend bool operator==(const Padding&, const Padding&) = default;
+};
+/// Surrounds with zeros, one pair an axis.
+Value pad(Operand x, std::vector<Padding> paddings, Where where = Where::here());
+
+// ---------------------------------------------------------------- rows
+/// Rows of `params` (axis 0) at `indices`, an integer value of any shape: result
+/// [indices..., params[1:]...]. The gradient with respect to a variable stays sparse. An index
+/// outside throws when it is computed on a tape.
+Value gather(Operand params, Operand indices, Where where = Where::here());
+/// Zeros of `shape`, with rows of `values` added at `indices`: the transpose of gather.
+Value scatter_rows(Operand indices, Operand values, Shape shape, Where where = Where::here());
+/// [indices..., depth] of zeros, with 1 at each index; an index outside gives zeros.
+Value one_hot(Operand indices, int64_t depth, DType dtype = DType::float32,
+              Where where = Where::here());
+
+// ---------------------------------------------------------------- softmax and losses, over the
+// last axis. Losses are one number a row, not reduced: take reduce_mean.
+Value softmax(Operand logits, Where where = Where::here());
+Value log_softmax(Operand logits, Where where = Where::here());
+/// labels: probabilities, of the shape of logits [..., classes] -> [...]. The gradient with respect
+/// to the logits is softmax - labels; labels get -log_softmax.
+Value softmax_cross_entropy_with_logits(Operand labels, Operand logits,
+                                        Where where = Where::here());
+/// labels: integers [...]; logits [..., classes] -> [...]. A label outside gives NaN, as TensorFlow
+/// on GPU does; readers of data check labels.
+Value sparse_softmax_cross_entropy_with_logits(Operand logits, Operand labels,
+                                               Where where = Where::here());
+/// max(x, 0) - x z + log(1 + exp(-|x|)), elementwise, for logits x and labels z.
+Value sigmoid_cross_entropy_with_logits(Operand labels, Operand logits,
+                                        Where where = Where::here());
+/// (a - b)^2, elementwise.
+Value squared_error(Operand labels, Operand predictions, Where where = Where::here());
+/// |a - b|, elementwise.
+Value absolute_error(Operand labels, Operand predictions, Where where = Where::here());
+
+// ---------------------------------------------------------------- whole sequences
+struct Lstm {
+  double forget_bias = 1;
+  friend bool operator==(const Lstm&, const Lstm&) = default;
+};
+struct LstmResult {
+  Value outputs;  // h of every step [T, B, H]
+  Value h, c;     // after the last step [B, H]
+};
+/// An LSTM over a whole sequence in one op, TensorFlow's BasicLSTMCell: x [T, B, I], kernel
+/// [I + H, 4H] with gates i, j, f, o, bias [4H], first state h and c [B, H];
+/// c' = c sigmoid(f + forget_bias) + sigmoid(i) tanh(j), h' = tanh(c') sigmoid(o).
+/// Its backward is fused too and has no second derivative.
+LstmResult lstm(Operand x, Operand kernel, Operand bias, Operand h, Operand c, Lstm options = {},
+                Where where = Where::here());
+
+// ---------------------------------------------------------------- clips that can be differentiated
+// The functions of rein/process/clip.h with TensorFlow's formulas, on values.
+/// x * clip_norm / max(|x|, clip_norm), the norm over `axes` (empty: all).
+Value clip_by_norm(Operand x, double clip_norm, std::vector<int> axes = {},
+                   Where where = Where::here());
+/// The same with the average norm |x| / n.
+Value clip_by_average_norm(Operand x, double clip_norm, Where where = Where::here());
+/// sqrt(sum of |x|^2 over all values)
+Value global_norm(std::span<const Value> values, Where where = Where::here());
+struct ClippedValues {
+  Values values;
+  Value norm;  // before clipping
+};
+/// All values times clip_norm / max(norm, clip_norm), norm the global one (or `use_norm`).
+ClippedValues clip_by_global_norm(std::span<const Value> values, double clip_norm,
+                                  std::optional<Value> use_norm = {}, Where where = Where::here());
+
+/// A constant of ones.
+Value ones(const Spec& spec, Graph& graph);
+
+}  // namespace rein

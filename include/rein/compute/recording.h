@@ -1,0 +1,91 @@
+// A graph, planned once and replayed: no allocation, no shape inference.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "rein/compute/graph.h"
+
+namespace rein {
+
+/// What a recording computes, of its inputs.
+using ModelFunction = std::function<Values(std::span<const Value> inputs)>;
+
+/// Inputs and outputs of a recorded graph, its memory laid out in one arena that values share when
+/// their lives do not overlap. Made by `record_forward` or `record_gradients`.
+class Recording {
+ public:
+  Recording(std::unique_ptr<Graph> graph, Values inputs, Values outputs, ThreadTeam& team);
+  ~Recording();
+  Recording(Recording&&) noexcept;
+  Recording& operator=(Recording&&) noexcept;
+
+  /// Computes all outputs from the inputs and the variables as they are now. `step` numbers the
+  /// draws of random ops. Throws InvalidArgument if an input has another shape or dtype than the
+  /// recording.
+  void run(std::span<const Tensor> inputs, uint64_t step = 0, Where where = Where::here());
+
+  size_t input_count() const;
+  const Spec& input_spec(size_t i) const;
+  /// Output `i` of the last run; overwritten by the next.
+  Tensor output(size_t i) const;
+
+  /// Lets output `i` be computed straight into `data`, where it is possible: it is then not copied.
+  /// Returns whether it is. Before the first run.
+  bool pin_output(size_t i, void* data);
+
+  size_t arena_bytes() const;
+  /// Ops that one run executes.
+  size_t instruction_count() const;
+  const Graph& graph() const;
+
+ private:
+  struct Plan;
+  std::unique_ptr<Plan> plan_;
+};
+
+/// Records `function` for inputs of these specs.
+Recording record_forward(const ModelFunction& function, std::span<const Spec> inputs,
+                         ThreadTeam& team, Seed seed = {}, Where where = Where::here());
+
+/// A recorded loss with the gradients of all variables, which land in one `Gradients`.
+class GradientRecording {
+ public:
+  /// `function` returns the loss and, after it, whatever else is wanted (metrics). Throws
+  /// InvalidArgument if the loss has more than one element.
+  GradientRecording(const ModelFunction& function, std::span<const Spec> inputs,
+                    Variables& variables, ThreadTeam& team, Seed seed = {},
+                    Where where = Where::here());
+
+  /// As Recording::run; afterwards `gradients()` holds them with scale 1.
+  void run(std::span<const Tensor> inputs, uint64_t step = 0, Where where = Where::here());
+
+  double loss() const { return recording_.output(0).item(); }
+  Gradients& gradients() { return gradients_; }
+  const Recording& recording() const { return recording_; }
+  /// What the function returned after the loss.
+  Tensor metric(size_t i) const { return recording_.output(1 + i); }
+
+ private:
+  struct Slot {  // where the gradient of one variable comes from
+    size_t variable = 0;
+    size_t output = 0;   // of the recording: the values
+    size_t indices = 0;  // of rows: an output too
+    bool sparse = false;
+    bool in_place = false;
+  };
+  struct Made;
+  GradientRecording(Made made, Variables& variables);
+  static Made make(const ModelFunction& function, std::span<const Spec> inputs,
+                   Variables& variables, ThreadTeam& team, Seed seed, Where where);
+
+  Recording recording_;
+  Gradients gradients_;
+  std::vector<Slot> slots_;
+  const Variables* variables_;
+  size_t variable_count_;
+};
+
+}  // namespace rein

@@ -1,0 +1,123 @@
+// Recurrent cells with TensorFlow's names, and the function that runs them over a list of steps.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "rein/compute/ops.h"
+#include "rein/nn/initializers.h"
+
+namespace rein {
+
+/// What a cell carries from step to step: values [batch, size], in the order of `state_names`.
+struct CellState {
+  Values values;
+};
+
+/// One step of a recurrent network (tf.nn.rnn_cell.RNNCell).
+class RNNCell {
+ public:
+  virtual ~RNNCell() = default;
+
+  /// For example {"c", "h"}; of a stack {"cell_0/c", "cell_0/h", "cell_1/c", ...}.
+  virtual std::vector<std::string> state_names() const = 0;
+  /// The width of each.
+  virtual std::vector<int64_t> state_sizes() const = 0;
+  virtual int64_t output_size() const = 0;
+
+  /// Zeros for a batch of the size of `x` [batch, ...], on its graph.
+  CellState zero_state(const Value& x) const;
+
+  struct Result {
+    Value output;  // [batch, output_size]; of `sequence` [steps, batch, output_size]
+    CellState state;
+  };
+  /// One step: x [batch, input_size].
+  virtual Result step(Value x, const CellState& state, Where where = Where::here()) const = 0;
+  /// A whole sequence x [steps, batch, input_size] in one op; nothing if the cell has no such op.
+  virtual std::optional<Result> sequence(Value x, const CellState& state,
+                                         Where where = Where::here()) const;
+};
+
+struct BasicLSTMCellOptions {
+  double forget_bias = 1;  // added when the cell runs, not stored
+  Initializer kernel = glorot_uniform();
+};
+/// tf.nn.rnn_cell.BasicLSTMCell. Variables `name/kernel` [input_size + num_units, 4 num_units],
+/// gates i, j, f, o, and `name/bias` [4 num_units], zeros at first:
+/// c' = c sigmoid(f + forget_bias) + sigmoid(i) tanh(j), h' = tanh(c') sigmoid(o). State (c, h).
+class BasicLSTMCell final : public RNNCell {
+ public:
+  BasicLSTMCell(Variables& variables, std::string name, int64_t input_size, int64_t num_units,
+                BasicLSTMCellOptions options = {}, Where where = Where::here());
+
+  std::vector<std::string> state_names() const override { return {"c", "h"}; }
+  std::vector<int64_t> state_sizes() const override { return {num_units_, num_units_}; }
+  int64_t output_size() const override { return num_units_; }
+  Result step(Value x, const CellState& state, Where where = Where::here()) const override;
+  std::optional<Result> sequence(Value x, const CellState& state,
+                                 Where where = Where::here()) const override;
+
+ private:
+  int64_t num_units_;
+  double forget_bias_;
+  Variable kernel_, bias_;
+};
+
+enum class Activation : uint8_t { tanh, relu, sigmoid, linear };
+Value activate(Value x, Activation activation, Where where = Where::here());
+
+struct BasicRNNCellOptions {
+  Activation activation = Activation::tanh;
+  Initializer kernel = glorot_uniform();
+};
+/// tf.nn.rnn_cell.BasicRNNCell: h' = activation([x, h] kernel + bias), with `name/kernel`
+/// [input_size + num_units, num_units] and `name/bias` [num_units]. State (h).
+class BasicRNNCell final : public RNNCell {
+ public:
+  BasicRNNCell(Variables& variables, std::string name, int64_t input_size, int64_t num_units,
+               BasicRNNCellOptions options = {}, Where where = Where::here());
+
+  std::vector<std::string> state_names() const override { return {"h"}; }
+  std::vector<int64_t> state_sizes() const override { return {num_units_}; }
+  int64_t output_size() const override { return num_units_; }
+  Result step(Value x, const CellState& state, Where where = Where::here()) const override;
+
+ private:
+  int64_t num_units_;
+  Activation activation_;
+  Variable kernel_, bias_;
+};
+
+/// tf.nn.rnn_cell.MultiRNNCell: cells on top of each other, each fed by the one before.
+class MultiRNNCell final : public RNNCell {
+ public:
+  explicit MultiRNNCell(std::vector<std::shared_ptr<const RNNCell>> cells,
+                        Where where = Where::here());
+
+  std::vector<std::string> state_names() const override;
+  std::vector<int64_t> state_sizes() const override;
+  int64_t output_size() const override { return cells_.back()->output_size(); }
+  Result step(Value x, const CellState& state, Where where = Where::here()) const override;
+  /// Layer by layer, if every cell has a sequence op.
+  std::optional<Result> sequence(Value x, const CellState& state,
+                                 Where where = Where::here()) const override;
+
+ private:
+  std::vector<std::shared_ptr<const RNNCell>> cells_;
+};
+
+struct Unrolled {
+  Values outputs;   // one a step, [batch, output_size]
+  CellState state;  // after the last step
+};
+/// tf.nn.static_rnn: runs the cell over a list of inputs [batch, input_size], one a step, from
+/// `initial_state` (zeros if there is none). Uses the cell's sequence op where there is one: the
+/// list costs nothing.
+Unrolled static_rnn(const RNNCell& cell, std::span<const Value> inputs,
+                    std::optional<CellState> initial_state = {}, Where where = Where::here());
+
+}  // namespace rein

@@ -1,0 +1,30 @@
+// How variables start. Fans of a matrix [in, out] are its sizes; of more axes, the leading ones
+// multiply the fan in, as in Keras.
+#pragma once
+
+#include "rein/tensor/variables.h"
+
+namespace rein {
+
+Initializer zeros();
+Initializer ones();
+Initializer constant(double value);
+/// Normal with this mean and standard deviation.
+Initializer random_normal(double mean = 0, double stddev = 1);
+/// In [min, max).
+Initializer random_uniform(double min, double max);
+/// Normal, drawn again beyond two standard deviations.
+Initializer truncated_normal(double mean = 0, double stddev = 1);
+/// Uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot, Bengio 2010): TensorFlow's default.
+Initializer glorot_uniform();
+/// Normal, truncated, of variance 2 / (fan_in + fan_out).
+Initializer glorot_normal();
+/// Uniform in +-sqrt(6 / fan_in) (He et al. 2015).
+Initializer he_uniform();
+/// Normal, truncated, of variance 2 / fan_in.
+Initializer he_normal();
+/// Rows or columns orthonormal, times gain (Saxe et al. 2013): the Q of a QR decomposition of
+/// normal numbers, signs made unique. Needs at least two axes.
+Initializer orthogonal(double gain = 1);
+
+}  // namespace rein

@@ -1,0 +1,24 @@
+// What is known of a step.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace rein {
+
+/// Filled in by the stages as a step goes through them; callbacks, logs and reports read it and
+/// compute nothing again.
+struct StepInfo {
+  int64_t step = 0;  // of this one, from 1
+  double loss = 0;
+  double norm = 0;           // global norm of the gradient before clipping, if a transform took it
+  double clipped_norm = 0;   // and after
+  double scale = 1;          // what clipping by the global norm multiplied by
+  bool clipped = false;      // whether a clip changed anything
+  bool finite = true;        // whether the gradient is, as far as a transform looked
+  std::string non_finite{};  // the first variable whose gradient is not
+  bool skip = false;         // a transform asks that nothing be changed
+  double seconds = 0;
+};
+
+}  // namespace rein

@@ -1,0 +1,104 @@
+// Stage 2: gradients in, gradients out.
+#pragma once
+
+#include <any>
+#include <concepts>
+#include <functional>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "rein/process/step_info.h"
+#include "rein/tensor/variables.h"
+
+namespace rein {
+
+/// A gradient transform: public settings, and a State apart from them that `init` makes (throwing
+/// InvalidArgument for settings that make no sense). `update` works in place, leaves absent
+/// gradients absent and sparse ones sparse, and may multiply `gradients.scale` instead of all the
+/// numbers.
+template <class T>
+concept Transform = std::copyable<T> &&
+    requires(const T t, typename T::State& state, Gradients& gradients, const Variables& variables,
+             StepInfo& info) {
+  { t.init(variables) } -> std::same_as<typename T::State>;
+  { t.update(gradients, state, variables, info) } -> std::same_as<void>;
+};
+
+/// A function of your own as a transform: of all gradients ...
+template <class F>
+concept GradientsFunction =
+    std::invocable<const F&, Gradients&, const Variables&, StepInfo&> && !Transform<F>;
+/// ... or of one gradient at a time: `Gradient(const Gradient&, const std::string& variable)`. It
+/// is not called for absent ones.
+template <class F>
+concept GradientFunction =
+    std::is_invocable_r_v<Gradient, const F&, const Gradient&, const std::string&> && !Transform<F>;
+
+/// Any transform, or function of your own, as a value.
+class AnyTransform {
+ public:
+  using State = std::any;
+
+  template <class T>
+  requires(!std::same_as<T, AnyTransform>) &&
+      (Transform<T> || GradientsFunction<T> || GradientFunction<T>)AnyTransform(T transform)
+      : self_(std::make_shared<const Holder<T>>(std::move(transform))) {}
+
+  State init(const Variables& variables) const { return self_->init(variables); }
+  void update(Gradients& gradients, State& state, const Variables& variables,
+              StepInfo& info) const {
+    self_->update(gradients, state, variables, info);
+  }
+
+ private:
+  struct Interface {
+    virtual ~Interface() = default;
+    virtual State init(const Variables& variables) const = 0;
+    virtual void update(Gradients& gradients, State& state, const Variables& variables,
+                        StepInfo& info) const = 0;
+  };
+  static void update_each(
+      const std::function<Gradient(const Gradient&, const std::string&)>& function,
+      Gradients& gradients);
+
+  template <class T>
+  struct Holder final : Interface {
+    explicit Holder(T t) : transform(std::move(t)) {}
+    State init(const Variables& variables) const override {
+      if constexpr (Transform<T>)
+        return transform.init(variables);
+      else
+        return {};
+    }
+    void update(Gradients& gradients, State& state, const Variables& variables,
+                StepInfo& info) const override {
+      if constexpr (Transform<T>)
+        transform.update(gradients, std::any_cast<typename T::State&>(state), variables, info);
+      else if constexpr (GradientsFunction<T>)
+        transform(gradients, variables, info);
+      else
+        update_each(transform, gradients);
+    }
+    T transform;
+  };
+  std::shared_ptr<const Interface> self_;
+};
+
+/// Transforms one after the other; stops early when one asks to skip the step. Itself a transform.
+struct Chain {
+  std::vector<AnyTransform> parts;
+  using State = std::vector<AnyTransform::State>;
+  State init(const Variables& variables) const;
+  void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+};
+
+/// `chain(ClipByValue{-1, 1}, ClipByGlobalNorm{.clip_norm = 5})`; with nothing in it, no change.
+template <class... Ts>
+Chain chain(Ts... transforms) {
+  return {{AnyTransform(std::move(transforms))...}};
+}
+
+}  // namespace rein

@@ -1,0 +1,51 @@
+// What stage 1 hands to stage 2 and stage 2 to stage 3.
+#pragma once
+
+#include <variant>
+#include <vector>
+
+#include "rein/tensor/tensor.h"
+
+namespace rein {
+
+/// Some rows of a larger array: row `indices[k]` of a `dense_shape` array has `values[k]` added to
+/// it; every other row is 0. An index may occur more than once. The gradient of a gather.
+struct IndexedSlices {
+  Tensor values;   // [n, dense_shape[1:]...]
+  Tensor indices;  // [n], int64
+  Shape dense_shape;
+};
+
+/// Rows in rising order, each once, duplicates added up (in the order in which they stood).
+IndexedSlices merge_duplicates(const IndexedSlices& slices);
+Tensor to_dense(const IndexedSlices& slices);
+
+/// The gradient of a loss with respect to one variable: absent (the loss does not depend on it), a
+/// dense tensor, or rows of one. Clip functions keep it what it is, and where it is.
+class Gradient {
+ public:
+  Gradient() = default;  // absent
+  Gradient(Tensor dense) : value_(std::move(dense)) {}
+  Gradient(IndexedSlices slices) : value_(std::move(slices)) {}
+
+  explicit operator bool() const { return value_.index() != 0; }
+  bool is_dense() const { return value_.index() == 1; }
+  bool is_sparse() const { return value_.index() == 2; }
+
+  /// The dense tensor. Throws InvalidArgument if it is not one.
+  const Tensor& dense(Where where = Where::here()) const;
+  const IndexedSlices& sparse(Where where = Where::here()) const;
+
+  /// The numbers that it holds: the tensor, or the values of the slices.
+  const Tensor& values(Where where = Where::here()) const;
+  /// The same kind of gradient with other numbers, of the shape of `values()`.
+  Gradient with_values(Tensor values) const;
+
+  /// The shape of the variable.
+  const Shape& shape(Where where = Where::here()) const;
+
+ private:
+  std::variant<std::monostate, Tensor, IndexedSlices> value_;
+};
+
+}  // namespace rein

@@ -1,0 +1,126 @@
+// Decide once, run many times.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <type_traits>
+
+#include "rein/apply/rules.h"
+#include "rein/compute/recording.h"
+#include "rein/process/clip.h"
+
+namespace rein {
+
+struct StepOptions {
+  int threads = 0;  // 0: as many as the process may use; the results are the same for any number
+  Seed seed{};      // of dropout and other random ops
+};
+
+/// A training step: the recorded gradients of a cost, transforms, and a rule. The first call
+/// records (and allocates); later calls replay.
+///
+///     Step train = record(cost, vars, chain(ClipByGlobalNorm{.clip_norm = 5}), Adam{});
+///     for (auto& [x, y] : batches) StepInfo info = train(x, y);
+class Step {
+ public:
+  Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRule rule,
+       StepOptions options = {}, Where where = Where::here());
+  ~Step();
+  Step(Step&&) noexcept;
+  Step& operator=(Step&&) noexcept;
+
+  template <class... Tensors>
+  requires(std::same_as<Tensors, Tensor>&&...) StepInfo operator()(const Tensors&... inputs) {
+    const Tensor all[] = {inputs...};
+    return run(all);
+  }
+  /// Throws InvalidArgument, having changed nothing, if an input has another shape than at the
+  /// first call.
+  StepInfo run(std::span<const Tensor> inputs, Where where = Where::here());
+
+  /// What the cost returned after the loss, of the last step.
+  Tensor metric(size_t i) const;
+
+  /// How many steps have been taken.
+  int64_t step() const;
+  /// Of the recording: bytes of memory, ops a run.
+  size_t arena_bytes() const;
+  size_t instruction_count() const;
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+namespace detail {
+// A function of n values as one of a list of values.
+template <class F, size_t... I>
+Values call_model(const F& f, std::span<const Value> in, std::index_sequence<I...>) {
+  if constexpr (std::is_convertible_v<decltype(f(in[I]...)), Values>)
+    return f(in[I]...);
+  else
+    return {f(in[I]...)};
+}
+template <class F, size_t N = 1>
+constexpr size_t arity() {
+  static_assert(N <= 8, "a model is a function of one to eight values, or of a span of them");
+  return []<size_t... I>(std::index_sequence<I...>) {
+    if constexpr (requires(const F f, Value v) { f(((void)I, v)...); })
+      return N;
+    else
+      return arity<F, N + 1>();
+  }
+  (std::make_index_sequence<N>{});
+}
+}  // namespace detail
+
+/// Makes a ModelFunction of a callable that takes Values by name: `[&](Value x, Value y) { ... }`.
+/// It returns the result, or Values: the loss first, then metrics.
+template <class F>
+ModelFunction model_function(F f) {
+  if constexpr (std::is_convertible_v<F, ModelFunction>)
+    return f;
+  else
+    return [f = std::move(f)](std::span<const Value> in) {
+      return detail::call_model(f, in, std::make_index_sequence<detail::arity<F>()>{});
+    };
+}
+
+template <class Cost>
+Step record(Cost cost, Variables& variables, AnyTransform process, AnyRule rule,
+            StepOptions options = {}, Where where = Where::here()) {
+  return {model_function(std::move(cost)),
+          variables,
+          std::move(process),
+          std::move(rule),
+          options,
+          where};
+}
+
+/// A recorded function without gradients: `Function predict{[&](Value x) { return logits(x); }};
+/// Tensor y = predict(x);`
+class Function {
+ public:
+  template <class F>
+  requires(!std::same_as<F, Function>) explicit Function(F f, StepOptions options = {})
+      : Function(model_function(std::move(f)), options, 0) {}
+  ~Function();
+  Function(Function&&) noexcept;
+  Function& operator=(Function&&) noexcept;
+
+  /// A copy of the first result.
+  template <class... Tensors>
+  requires(std::same_as<Tensors, Tensor>&&...) Tensor operator()(const Tensors&... inputs) {
+    const Tensor all[] = {inputs...};
+    return run(all);
+  }
+  Tensor run(std::span<const Tensor> inputs, Where where = Where::here());
+
+ private:
+  Function(ModelFunction f, StepOptions options, int);
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace rein

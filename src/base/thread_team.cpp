@@ -1,0 +1,86 @@
+#include "rein/base/thread_team.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <vector>
+
+namespace rein {
+
+// Tasks are handed out by one counter. A round is published by raising `round`; workers that see it
+// take task numbers until none is left, then report. Between rounds they spin for a moment (the
+// next layer is usually microseconds away), then sleep.
+struct ThreadTeam::Pool {
+  std::vector<std::thread> threads;
+  std::atomic<uint32_t> round{0};
+  std::atomic<int> working{0};
+  std::atomic<bool> busy{false};
+  std::atomic<bool> closing{false};
+  alignas(64) std::atomic<int64_t> next{0};
+  int64_t n_tasks = 0;
+  void (*call)(void*, int64_t) = nullptr;
+  void* task = nullptr;
+
+  void take_tasks() {
+    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < n_tasks;) call(task, i);
+  }
+
+  void work() {
+    uint32_t seen = 0;
+    for (;;) {
+      for (int spin = 0; spin < 4000 && round.load(std::memory_order_acquire) == seen; ++spin)
+        __builtin_ia32_pause();
+      round.wait(seen, std::memory_order_acquire);
+      seen = round.load(std::memory_order_acquire);
+      if (closing.load(std::memory_order_relaxed)) return;
+      take_tasks();
+      if (working.fetch_sub(1, std::memory_order_acq_rel) == 1) working.notify_one();
+    }
+  }
+};
+
+ThreadTeam::ThreadTeam(int threads) : size_(threads > 0 ? threads : usable_threads()) {
+  if (size_ > 1) pool_ = std::make_unique<Pool>();
+}
+
+ThreadTeam::~ThreadTeam() {
+  if (!pool_) return;
+  pool_->closing.store(true, std::memory_order_relaxed);
+  pool_->round.fetch_add(1, std::memory_order_release);
+  pool_->round.notify_all();
+  for (auto& thread : pool_->threads) thread.join();
+}
+
+void ThreadTeam::share(int64_t n_tasks, void (*call)(void*, int64_t), void* task) {
+  Pool& pool = *pool_;
+  if (pool.busy.exchange(true, std::memory_order_acquire)) {  // a second caller, or a nested one
+    for (int64_t i = 0; i < n_tasks; ++i) call(task, i);
+    return;
+  }
+  if (pool.threads.empty())
+    for (int i = 1; i < size_; ++i) pool.threads.emplace_back([&pool] { pool.work(); });
+  pool.n_tasks = n_tasks;
+  pool.call = call;
+  pool.task = task;
+  pool.next.store(0, std::memory_order_relaxed);
+  pool.working.store(size_ - 1, std::memory_order_relaxed);
+  pool.round.fetch_add(1, std::memory_order_release);
+  pool.round.notify_all();
+  pool.take_tasks();
+  for (int spin = 0; spin < 4000 && pool.working.load(std::memory_order_acquire) != 0; ++spin)
+    __builtin_ia32_pause();
+  for (int left; (left = pool.working.load(std::memory_order_acquire)) != 0;)
+    pool.working.wait(left, std::memory_order_acquire);
+  pool.busy.store(false, std::memory_order_release);
+}
+
+int usable_threads() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+}  // namespace rein

@@ -1,0 +1,231 @@
+#include "rein/compute/graph.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "rein/compute/ops.h"
+
+namespace rein {
+
+RandomStream random_of(Seed seed, uint64_t step, size_t node) {
+  // A stream of its own for each (step, node): Philox mixes the two words of the stream.
+  return {seed, step << 20 ^ static_cast<uint64_t>(node)};
+}
+
+Value Graph::push(Node node) {
+  nodes_.push_back(std::move(node));
+  return {this, nodes_.size() - 1};
+}
+
+Value Graph::input(Tensor tensor) {
+  Value v = input(tensor.spec());
+  nodes_.back().tensors = {std::move(tensor)};
+  return v;
+}
+
+Value Graph::input(const Spec& spec) { return push({.out = {spec}, .is_input = true}); }
+
+Value Graph::constant(Tensor tensor) { return push({.out = {tensor.spec()}, .tensors = {tensor}}); }
+
+Value Graph::parameter(Variable variable) {
+  for (size_t i = 0; i < nodes_.size(); ++i)
+    if (nodes_[i].variable == variable) return {this, i};
+  Node node{.out = {variable.spec()}, .variable = variable};
+  if (eager()) node.tensors = {variable.read()};
+  return push(std::move(node));
+}
+
+Values Graph::add(const OpRecord& record, std::shared_ptr<const void> op, Values in, Where where) {
+  Node node{.op = &record, .attributes = std::move(op), .in = std::move(in), .where = where};
+  std::vector<Spec> specs;
+  for (const Value& v : node.in) specs.push_back(v.spec());
+  try {
+    node.out = record.infer(node.attributes.get(), specs);
+  } catch (const RuleViolation& violation) {
+    std::string got;
+    for (const Spec& s : specs) got += (got.empty() ? "" : " and ") + to_string(s);
+    throw InvalidArgument(record.name, fmt::format("{}, got {}", violation.what(), got), where);
+  }
+  const Value first = push(std::move(node));
+  Values out;
+  for (size_t i = 0; i < nodes_.back().out.size(); ++i) out.emplace_back(this, first.node(), i);
+  if (eager()) run(first.node());
+  return out;
+}
+
+void Graph::run(size_t id) {
+  Node& node = nodes_[id];
+  std::vector<Spec> specs;
+  std::vector<In> in;
+  for (const Value& v : node.in) specs.push_back(v.spec());
+  for (const Value& v : node.in)
+    in.push_back({&v.spec(), nodes_[v.node()].tensors[v.output()].data()});
+  const void* op = node.attributes.get();
+  if (const auto offsets = node.op->views(op, specs); !offsets.empty()) {
+    const Tensor& whole = nodes_[node.in[0].node()].tensors[node.in[0].output()];
+    for (size_t i = 0; i < node.out.size(); ++i)
+      node.tensors.push_back(whole.piece(offsets[i], node.out[i].shape));
+    return;
+  }
+  if (const size_t bytes = node.op->scratch(op, specs); bytes > scratch_.size())
+    scratch_ = Buffer(bytes);
+  std::vector<Out> out;
+  for (const Spec& spec : node.out) {
+    node.tensors.emplace_back(spec);
+    out.push_back({&spec, node.tensors.back().data()});
+  }
+  node.op->forward(op,
+                   {.team = options_.team ? *options_.team : own_team_,
+                    .scratch = scratch_.data(),
+                    .random = random_of(options_.seed, options_.step, id)},
+                   in, out);
+}
+
+void Graph::evaluate(std::span<const Value> values) {
+  std::vector<size_t> missing;
+  std::vector<char> seen(nodes_.size(), 0);
+  for (const Value& v : values) missing.push_back(v.node());
+  std::vector<size_t> order;
+  while (!missing.empty()) {
+    const size_t id = missing.back();
+    missing.pop_back();
+    if (seen[id] || !nodes_[id].op || !nodes_[id].tensors.empty()) continue;
+    seen[id] = 1;
+    order.push_back(id);
+    for (const Value& v : nodes_[id].in) missing.push_back(v.node());
+  }
+  std::ranges::sort(order);  // the list is append-only: arguments stand before results
+  for (size_t id : order) run(id);
+}
+
+std::vector<Variable> Graph::variables() const {
+  std::vector<Variable> found;
+  for (const Node& node : nodes_)
+    if (node.variable) found.push_back(*node.variable);
+  std::ranges::stable_sort(found, {}, &Variable::index);
+  return found;
+}
+
+namespace {
+
+// What has flowed back to one value so far.
+struct Inflow {
+  Values dense;
+  std::vector<Rows> rows;
+
+  void take(const Cotangent& c) {
+    if (c.value) dense.push_back(*c.value);
+    if (c.rows) rows.push_back(*c.rows);
+  }
+  bool empty() const { return dense.empty() && rows.empty(); }
+
+  // Rows stay rows only if nothing dense came.
+  Cotangent sum(Where where) const {
+    std::optional<Rows> all;
+    if (rows.size() == 1) {
+      all = rows[0];
+    } else if (!rows.empty()) {
+      Values indices, values;
+      for (const Rows& r : rows) indices.push_back(r.indices), values.push_back(r.values);
+      all = Rows{concat(indices, {.axis = 0}, where), concat(values, {.axis = 0}, where),
+                 rows[0].dense_shape};
+    }
+    if (dense.empty()) return all ? Cotangent(*all) : Cotangent();
+    Value total = dense[0];
+    for (size_t i = 1; i < dense.size(); ++i) total = add(total, dense[i], where);
+    return all ? add(total, to_dense(*all, where), where) : total;
+  }
+
+  static Value to_dense(const Rows& r, Where where) {
+    return scatter_rows(r.indices, r.values, r.dense_shape, where);
+  }
+};
+
+}  // namespace
+
+Cotangents Graph::gradients(Value y, std::span<const Value> xs, Where where) {
+  if (&y.graph() != this)
+    throw InvalidArgument("gradients", "the loss belongs to another tape", where);
+  if (!is_floating(y.dtype()))
+    throw InvalidArgument("gradients", fmt::format("the loss is {}", to_string(y.spec())), where);
+
+  // Which nodes lead from some x to y: only along those do gradients have to flow.
+  const size_t n = y.node() + 1;
+  std::vector<char> leads(n, 0);
+  for (const Value& x : xs)
+    if (x.node() < n) leads[x.node()] = 1;
+  for (size_t id = 0; id < n; ++id)
+    for (const Value& v : nodes_[id].in)
+      if (leads[v.node()] && is_floating(v.dtype())) leads[id] = 1;
+
+  std::vector<std::vector<Inflow>> inflow(n);
+  for (size_t id = 0; id < n; ++id) inflow[id].resize(nodes_[id].out.size());
+
+  // The rules only describe the backward pass; what somebody asks for is computed afterwards.
+  const bool was_eager = std::exchange(options_.eager, false);
+  struct Restore {
+    bool& eager;
+    bool value;
+    ~Restore() { eager = value; }
+  } restore{options_.eager, was_eager};
+
+  inflow[y.node()][y.output()].take(ones(y.spec(), *this));
+  std::vector<std::vector<Cotangent>> total(n);
+  for (size_t id = n; id-- > 0;) {
+    if (!leads[id]) continue;
+    const bool reached = std::ranges::any_of(inflow[id], [](const auto& f) { return !f.empty(); });
+    if (!reached) continue;
+    for (const Inflow& f : inflow[id]) total[id].push_back(f.sum(where));
+    const OpRecord* op = nodes_[id].op;
+    if (!op) continue;
+    const auto attributes = nodes_[id].attributes;  // copies: rules append nodes
+    const Values in = nodes_[id].in;
+    const Where place = nodes_[id].where;
+    std::vector<char> needed;
+    for (const Value& v : in) needed.push_back(leads[v.node()] && is_floating(v.dtype()));
+    if (std::ranges::none_of(needed, [](char c) { return c; })) continue;
+    if (!op->vjp)
+      throw InvalidArgument(op->name, fmt::format("has no gradient: {}", op->no_gradient), place);
+    Values out;
+    std::vector<std::optional<Value>> dout;
+    for (size_t i = 0; i < total[id].size(); ++i) {
+      out.emplace_back(this, id, i);
+      const Cotangent& c = total[id][i];
+      dout.push_back(c.rows ? Inflow::to_dense(*c.rows, where) : c.value);
+    }
+    const Cotangents d = op->vjp(attributes.get(), {in, out, dout, needed});
+    for (size_t i = 0; i < in.size(); ++i)
+      if (needed[i]) inflow[in[i].node()][in[i].output()].take(d[i]);
+  }
+
+  Cotangents result;
+  for (const Value& x : xs)
+    result.push_back(x.node() < n && !total[x.node()].empty() ? total[x.node()][x.output()]
+                                                              : Cotangent());
+  if (was_eager) {
+    Values wanted;
+    for (const Cotangent& c : result) {
+      if (c.value) wanted.push_back(*c.value);
+      if (c.rows) wanted.insert(wanted.end(), {c.rows->indices, c.rows->values});
+    }
+    evaluate(wanted);
+  }
+  return result;
+}
+
+Values gradients(Value y, std::span<const Value> xs, Where where) {
+  Values values;
+  const Cotangents found = y.graph().gradients(y, xs, where);
+  for (size_t i = 0; i < xs.size(); ++i) {
+    const Cotangent& c = found[i];
+    values.push_back(c.value ? *c.value
+                     : c.rows
+                         ? scatter_rows(c.rows->indices, c.rows->values, c.rows->dense_shape, where)
+                         : y.graph().constant(Tensor(xs[i].spec())));
+  }
+  return values;
+}
+
+}  // namespace rein

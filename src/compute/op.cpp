@@ -1,0 +1,26 @@
+#include "rein/compute/op.h"
+
+#include "rein/compute/graph.h"
+
+namespace rein {
+namespace {
+// The records link themselves while the program starts and never change after; this is the only
+// list of ops there is.
+constinit OpRecord* head = nullptr;
+}  // namespace
+
+OpRecord* OpRecord::link(OpRecord* record) {
+  record->next = head;
+  return head = record;
+}
+
+const OpRecord* first_op() { return head; }
+
+Values detail::apply(const OpRecord& record, std::shared_ptr<const void> op,
+                     std::span<const Operand> operands, Where where) {
+  Values in = Operand::resolve(record.name, operands, where);
+  Graph& graph = in[0].graph();
+  return graph.add(record, std::move(op), std::move(in), where);
+}
+
+}  // namespace rein

@@ -1,0 +1,104 @@
+#include "rein/train/step.h"
+
+#include <chrono>
+#include <optional>
+
+#include "rein/apply/apply.h"
+
+namespace rein {
+namespace {
+
+std::vector<Spec> specs_of(std::span<const Tensor> tensors) {
+  std::vector<Spec> specs;
+  for (const Tensor& t : tensors) specs.push_back(t.spec());
+  return specs;
+}
+
+}  // namespace
+
+struct Step::Parts {
+  ModelFunction cost;
+  Variables& variables;
+  AnyTransform process;
+  AnyRule rule;
+  StepOptions options;
+  ThreadTeam team;
+  std::optional<GradientRecording> compute;
+  AnyTransform::State process_state;
+  AnyRule::State rule_state;
+  int64_t step = 0;
+};
+
+Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRule rule,
+           StepOptions options, Where where)
+    : parts_(new Parts{.cost = std::move(cost),
+                       .variables = variables,
+                       .process = std::move(process),
+                       .rule = std::move(rule),
+                       .options = options,
+                       .team = ThreadTeam(options.threads),
+                       .compute = {},
+                       .process_state = {},
+                       .rule_state = {}}) {
+  if (options.threads < 0)
+    throw InvalidArgument("record", "a negative number of threads; 0 takes all", where);
+}
+Step::~Step() = default;
+Step::Step(Step&&) noexcept = default;
+Step& Step::operator=(Step&&) noexcept = default;
+
+StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
+  Parts& p = *parts_;
+  if (!p.compute) {
+    GradientRecording recorded(p.cost, specs_of(inputs), p.variables, p.team, p.options.seed,
+                               where);
+    p.process_state = p.process.init(p.variables);
+    p.rule_state = p.rule.init(p.variables);
+    p.compute.emplace(std::move(recorded));
+  }
+  const auto start = std::chrono::steady_clock::now();
+  StepInfo info{.step = p.step + 1};
+
+  p.compute->run(inputs, static_cast<uint64_t>(info.step), where);  // 1 compute
+  info.loss = p.compute->loss();
+  Gradients& gradients = p.compute->gradients();
+  p.process.update(gradients, p.process_state, p.variables, info);            // 2 process
+  apply_updates(p.variables, gradients, p.rule, p.rule_state, info, p.team);  // 3 apply
+
+  p.step = info.step;
+  info.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return info;
+}
+
+Tensor Step::metric(size_t i) const { return parts_->compute.value().metric(i); }
+int64_t Step::step() const { return parts_->step; }
+size_t Step::arena_bytes() const {
+  return parts_->compute ? parts_->compute->recording().arena_bytes() : 0;
+}
+size_t Step::instruction_count() const {
+  return parts_->compute ? parts_->compute->recording().instruction_count() : 0;
+}
+
+struct Function::Parts {
+  ModelFunction function;
+  StepOptions options;
+  ThreadTeam team;
+  std::optional<Recording> recording;
+};
+
+Function::Function(ModelFunction f, StepOptions options, int)
+    : parts_(new Parts{std::move(f), options, ThreadTeam(options.threads), {}}) {}
+Function::~Function() = default;
+Function::Function(Function&&) noexcept = default;
+Function& Function::operator=(Function&&) noexcept = default;
+
+Tensor Function::run(std::span<const Tensor> inputs, Where where) {
+  Parts& p = *parts_;
+  if (!p.recording)
+    p.recording.emplace(
+        record_forward(p.function, specs_of(inputs), p.team, p.options.seed, where));
+  p.recording->run(inputs, 0, where);
+  return p.recording->output(0).clone();
+}
+
+}  // namespace rein
