@@ -70,7 +70,7 @@ concept Rule = std::copyable<R> &&
   { r.delta(f, state, offset) } -> std::same_as<void>;
   { r.delta(d, state, offset) } -> std::same_as<void>;
   { r.slots(state) } -> std::same_as<std::vector<Slot*>>;
-};
+} && std::copyable<R>;  // last: it looks at constructors, which look at Rule
 
 /// Any rule, as a value.
 class AnyRule {

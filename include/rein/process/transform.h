@@ -20,12 +20,12 @@ namespace rein {
 /// gradients absent and sparse ones sparse, and may multiply `gradients.scale` instead of all the
 /// numbers.
 template <class T>
-concept Transform = std::copyable<T> &&
-    requires(const T t, typename T::State& state, Gradients& gradients, const Variables& variables,
-             StepInfo& info) {
+concept Transform = requires(const T t, typename T::State& state, Gradients& gradients,
+                             const Variables& variables, StepInfo& info) {
   { t.init(variables) } -> std::same_as<typename T::State>;
   { t.update(gradients, state, variables, info) } -> std::same_as<void>;
-};
+}
+&&std::copyable<T>;  // last: it looks at constructors, which look at Transform
 
 /// A function of your own as a transform: of all gradients ...
 template <class F>
