@@ -60,9 +60,8 @@ enum class SparseUpdate : uint8_t {
 ///    `offset` is its place in the slots;
 ///  - `slots` lists what it remembers, by name.
 template <class R>
-concept Rule = std::copyable<R> &&
-    requires(const R r, typename R::State& state, const Variables& variables, std::span<float> f,
-             std::span<double> d, size_t offset) {
+concept Rule = requires(const R r, typename R::State& state, const Variables& variables,
+                        std::span<float> f, std::span<double> d, size_t offset) {
   { R::name } -> std::convertible_to<std::string_view>;
   { R::sparse_update } -> std::convertible_to<SparseUpdate>;
   { r.init(variables) } -> std::same_as<typename R::State>;
@@ -70,7 +69,7 @@ concept Rule = std::copyable<R> &&
   { r.delta(f, state, offset) } -> std::same_as<void>;
   { r.delta(d, state, offset) } -> std::same_as<void>;
   { r.slots(state) } -> std::same_as<std::vector<Slot*>>;
-} && std::copyable<R>;  // last: it looks at constructors, which look at Rule
+};
 
 /// Any rule, as a value.
 class AnyRule {

@@ -24,8 +24,7 @@ concept Transform = requires(const T t, typename T::State& state, Gradients& gra
                              const Variables& variables, StepInfo& info) {
   { t.init(variables) } -> std::same_as<typename T::State>;
   { t.update(gradients, state, variables, info) } -> std::same_as<void>;
-}
-&&std::copyable<T>;  // last: it looks at constructors, which look at Transform
+};
 
 /// A function of your own as a transform: of all gradients ...
 template <class F>
