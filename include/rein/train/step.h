@@ -62,16 +62,19 @@ Values call_model(const F& f, std::span<const Value> in, std::index_sequence<I..
   else
     return {f(in[I]...)};
 }
+template <size_t>
+using ValueAt = Value;
+template <class F, size_t... I>
+constexpr bool takes_values(std::index_sequence<I...>) {
+  return std::is_invocable_v<const F&, ValueAt<I>...>;
+}
 template <class F, size_t N = 1>
 constexpr size_t arity() {
   static_assert(N <= 8, "a model is a function of one to eight values, or of a span of them");
-  return []<size_t... I>(std::index_sequence<I...>) {
-    if constexpr (requires(const F f, Value v) { f(((void)I, v)...); })
-      return N;
-    else
-      return arity<F, N + 1>();
-  }
-  (std::make_index_sequence<N>{});
+  if constexpr (N > 8 || takes_values<F>(std::make_index_sequence<N>{}))
+    return N;
+  else
+    return arity<F, N + 1>();
 }
 }  // namespace detail
 
