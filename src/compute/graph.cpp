@@ -43,10 +43,8 @@ Values Graph::add(const OpRecord& record, std::shared_ptr<const void> op, Values
   for (const Value& v : node.in) specs.push_back(v.spec());
   try {
     node.out = record.infer(node.attributes.get(), specs);
-  } catch (const RuleViolation& violation) {
-    std::string got;
-    for (const Spec& s : specs) got += (got.empty() ? "" : " and ") + to_string(s);
-    throw InvalidArgument(record.name, fmt::format("{}, got {}", violation.what(), got), where);
+  } catch (const std::exception& violation) {  // or a shape that is too large
+    throw rule_error(record.name, violation.what(), specs, where);
   }
   const Value first = push(std::move(node));
   Values out;

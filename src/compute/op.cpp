@@ -1,5 +1,7 @@
 #include "rein/compute/op.h"
 
+#include <fmt/format.h>
+
 #include "rein/compute/graph.h"
 
 namespace rein {
@@ -15,6 +17,12 @@ OpRecord* OpRecord::link(OpRecord* record) {
 }
 
 const OpRecord* first_op() { return head; }
+
+InvalidArgument rule_error(std::string_view op, std::string_view what, Specs got, Where where) {
+  std::string specs;
+  for (const Spec& s : got) specs += (specs.empty() ? "" : " and ") + to_string(s);
+  return {op, fmt::format("{}, got {}", what, specs), where};
+}
 
 Values detail::apply(const OpRecord& record, std::shared_ptr<const void> op,
                      std::span<const Operand> operands, Where where) {

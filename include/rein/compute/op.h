@@ -89,6 +89,8 @@ inline void require(bool condition, const char* what) {
   if (!condition) throw RuleViolation(what);
 }
 inline void require(bool condition, const std::string& what) { require(condition, what.c_str()); }
+/// What the caller sees of it: `op: what, got SPEC and SPEC (file:line)`.
+InvalidArgument rule_error(std::string_view op, std::string_view what, Specs got, Where where);
 
 /// An op: its fields are its attributes.
 ///  - `infer`: the spec (or specs) of the results from those of the arguments, or RuleViolation;
@@ -97,7 +99,8 @@ inline void require(bool condition, const std::string& what) { require(condition
 /// Optional:
 ///  - `size_t scratch(Specs in) const`: bytes of scratch memory for `forward`;
 ///  - `std::vector<int64_t> views(Specs in) const`: not empty when the results are no new numbers
-///    but pieces of argument 0, at these offsets (in elements); `forward` is then not called.
+///    but pieces of argument 0, at these offsets (in elements); `forward` is then not called, and
+///    the other arguments are there for the gradient rule alone.
 template <class T>
 concept OpDef = std::equality_comparable<T> &&
     requires(const T op, Specs specs, const Run& run, Ins in, Outs out) {

@@ -20,4 +20,17 @@ void require_floating(const Spec& s);
 void require_same_dtype(const Spec& a, const Spec& b);
 void require_integer(const Spec& s);
 
+/// What `rule` returns; its RuleViolation becomes an error of the function `op` of ops.h. For
+/// functions that look at shapes before they add a node.
+template <class F>
+auto apply_rule(std::string_view op, std::span<const Value> in, Where where, F&& rule) {
+  try {
+    return rule();
+  } catch (const RuleViolation& violation) {
+    std::vector<Spec> specs;
+    for (const Value& v : in) specs.push_back(v.spec());
+    throw rule_error(op, violation.what(), specs, where);
+  }
+}
+
 }  // namespace rein

@@ -1,0 +1,137 @@
+// One array under another shape or in another order.
+#include <algorithm>
+#include <numeric>
+
+#include "rein/kernels/copy.h"
+#include "rules.h"
+#include "strided.h"
+
+namespace rein {
+namespace {
+
+struct Reshape {
+  static constexpr std::string_view name = "reshape";
+  Shape shape;  // one size may be -1
+  bool operator==(const Reshape&) const = default;
+
+  Spec infer(Specs in) const {
+    Shape to = shape;
+    int open = -1;
+    int64_t known = 1;
+    for (int axis = 0; axis < to.rank(); ++axis) {
+      require(to[axis] >= -1, "a size is negative in " + to_string(shape));
+      require(to[axis] >= 0 || open < 0, "more than one -1 in " + to_string(shape));
+      if (to[axis] < 0)
+        open = axis;
+      else
+        known *= to[axis];
+    }
+    if (open >= 0 && known > 0) to[open] = in[0].size() / known;
+    require((open < 0 || known > 0) && to.size() == in[0].size(),
+            std::to_string(in[0].size()) + " elements do not fit " + to_string(shape));
+    return {to, in[0].dtype};
+  }
+  std::vector<int64_t> views(Specs) const { return {0}; }
+  void forward(const Run&, Ins, Outs) const {}  // a view
+  Cotangents vjp(const Backward& b) const { return {reshape(b.dy(), b.in[0].shape())}; }
+};
+
+struct Transpose {
+  static constexpr std::string_view name = "transpose";
+  std::vector<int> axes;
+  bool operator==(const Transpose&) const = default;
+
+  std::vector<int> order(int rank) const {
+    if (!axes.empty() || rank == 0) return axes;
+    std::vector<int> reversed(static_cast<size_t>(rank));
+    std::iota(reversed.rbegin(), reversed.rend(), 0);
+    return reversed;
+  }
+  Spec infer(Specs in) const {
+    const Shape& x = in[0].shape;
+    const auto from = order(x.rank());
+    require(static_cast<int>(from.size()) == x.rank(),
+            std::to_string(from.size()) + " axes for an array of " + std::to_string(x.rank()));
+    Shape shape = x;
+    std::vector<int> sorted;
+    for (size_t i = 0; i < from.size(); ++i) {
+      sorted.push_back(resolve_axis(from[i], x.rank()));
+      shape[static_cast<int>(i)] = x[sorted.back()];
+    }
+    std::ranges::sort(sorted);
+    require(std::ranges::adjacent_find(sorted) == sorted.end(), "an axis is named twice");
+    return {shape, in[0].dtype};
+  }
+  // Nothing moves when only axes of size 1 change places.
+  std::vector<int64_t> views(Specs in) const {
+    int last = -1;
+    for (int axis : order(in[0].shape.rank())) {
+      axis = resolve_axis(axis, in[0].shape.rank());
+      if (in[0].shape[axis] == 1) continue;
+      if (axis < last) return {};
+      last = axis;
+    }
+    return {0};
+  }
+  void forward(const Run& run, Ins in, Outs out) const {
+    const Shape &x = in[0].shape(), &y = out[0].shape();
+    const auto from = order(x.rank());
+    CopyAxes copy;
+    for (int i = 0; i < y.rank(); ++i)
+      copy.push({y[i], stride_of(x, resolve_axis(from[static_cast<size_t>(i)], x.rank())),
+                 stride_of(y, i)});
+    copy.run(in[0], out[0], run.team);
+  }
+  Cotangents vjp(const Backward& b) const {
+    const int rank = b.in[0].shape().rank();
+    const auto from = order(rank);
+    std::vector<int> back(from.size());
+    for (size_t i = 0; i < from.size(); ++i)
+      back[static_cast<size_t>(resolve_axis(from[i], rank))] = static_cast<int>(i);
+    return {transpose(b.dy(), back)};
+  }
+};
+
+struct BroadcastTo {
+  static constexpr std::string_view name = "broadcast_to";
+  Shape shape;
+  bool operator==(const BroadcastTo&) const = default;
+
+  Spec infer(Specs in) const {
+    require(std::ranges::all_of(shape, [](int64_t d) { return d >= 0; }) &&
+                broadcast(in[0].shape, shape) == shape,
+            "does not stretch to " + to_string(shape));
+    return {shape, in[0].dtype};
+  }
+  std::vector<int64_t> views(Specs in) const {
+    if (in[0].size() == shape.size()) return {0};
+    return {};
+  }
+  void forward(const Run& run, Ins in, Outs out) const {
+    const Shape& x = in[0].shape();
+    CopyAxes copy;
+    for (int i = 0; i < shape.rank(); ++i) {
+      const int axis = i - (shape.rank() - x.rank());
+      const bool stretched = axis < 0 || x[axis] != shape[i];
+      copy.push({shape[i], stretched ? 0 : stride_of(x, axis), stride_of(shape, i)});
+    }
+    copy.run(in[0], out[0], run.team);
+  }
+  Cotangents vjp(const Backward& b) const { return {sum_to(b.dy(), b.in[0].shape())}; }
+};
+
+}  // namespace
+
+Value reshape(Operand x, Shape shape, Where where) {
+  return apply(Reshape{shape}, {std::move(x)}, where);
+}
+
+Value transpose(Operand x, std::vector<int> axes, Where where) {
+  return apply(Transpose{std::move(axes)}, {std::move(x)}, where);
+}
+
+Value broadcast_to(Operand x, Shape shape, Where where) {
+  return apply(BroadcastTo{shape}, {std::move(x)}, where);
+}
+
+}  // namespace rein
