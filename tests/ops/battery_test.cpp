@@ -10,12 +10,15 @@ namespace {
 class Battery : public testing::TestWithParam<OpRow> {};
 
 TEST_P(Battery, GradientIsTheDerivative) {
-  if (GetParam().has_gradient) EXPECT_LT(gradient_error(GetParam(), 1), 1e-7);
+  if (GetParam().has_gradient) {
+    EXPECT_LT(gradient_error(GetParam(), 1), 1e-7);
+  }
 }
 TEST_P(Battery, GradientOfTheGradientIsTheDerivative) {
   // Differences of first derivatives lose a digit to rounding.
-  if (GetParam().has_gradient && GetParam().second_order)
+  if (GetParam().has_gradient && GetParam().second_order) {
     EXPECT_LT(gradient_error(GetParam(), 2), 1e-6);
+  }
 }
 TEST_P(Battery, SameBitsHoweverItRuns) { EXPECT_EQ(bit_difference(GetParam()), ""); }
 
@@ -31,8 +34,9 @@ TEST(BatteryIsComplete, EveryOpOccursInARow) {
   std::set<std::string> covered;
   for (const OpRow& row : all_rows()) covered.merge(ops_of(row));
   for (const OpRecord* op = first_op(); op; op = op->next)
-    if (!op->name.starts_with("test_"))
+    if (!op->name.starts_with("test_")) {
       EXPECT_TRUE(covered.contains(std::string(op->name))) << op->name << " is in no row";
+    }
 }
 
 // The checker is checked: a rule that is wrong by a hair must be found.

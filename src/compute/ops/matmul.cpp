@@ -1,0 +1,75 @@
+#include "rein/kernels/gemm.h"
+#include "rules.h"
+
+namespace rein {
+namespace {
+
+using kernels::Trans;
+
+Trans trans(bool transposed) { return transposed ? Trans::yes : Trans::no; }
+
+struct MatMul {
+  bool transpose_a = false, transpose_b = false;
+
+  static constexpr std::string_view name = "matmul";
+  bool operator==(const MatMul&) const = default;
+
+  struct Sizes {
+    int64_t m = 0, n = 0, k = 0;
+  };
+  Sizes sizes(const Shape& a, const Shape& b) const {
+    return {a[transpose_a ? 1 : 0], b[transpose_b ? 0 : 1], a[transpose_a ? 0 : 1]};
+  }
+
+  Spec infer(Specs in) const {
+    const Shape &a = in[0].shape, &b = in[1].shape;
+    require_floating(in[0]);
+    require_same_dtype(in[0], in[1]);
+    require(a.rank() == 2 && b.rank() == 2, "needs two matrices; use reshape");
+    const Sizes s = sizes(a, b);
+    require(s.k == b[transpose_b ? 1 : 0], "inner sizes differ" + transposed());
+    return {Shape{s.m, s.n}, in[0].dtype};
+  }
+
+  size_t scratch(Specs in) const {
+    const Sizes s = sizes(in[0].shape, in[1].shape);
+    return visit_float(in[0].dtype, [&](auto zero) {
+      return kernels::gemm_scratch_bytes<decltype(zero)>(trans(transpose_b), s.n, s.k);
+    });
+  }
+
+  void forward(const Run& run, Ins in, Outs out) const {
+    const Sizes s = sizes(in[0].shape(), in[1].shape());
+    visit_float(in[0].dtype(), [&](auto zero) {
+      using T = decltype(zero);
+      kernels::gemm<T>(run.team, trans(transpose_a), trans(transpose_b), s.m, s.n, s.k,
+                       in[0].as<T>(), in[0].shape()[1], in[1].as<T>(), in[1].shape()[1], T{0},
+                       out[0].as<T>(), s.n, run.scratch);
+    });
+  }
+
+  // y = a b: da = dy b', db = a' dy; a transposed factor gets the transpose of that.
+  Cotangents vjp(const Backward& r) const {
+    const Value &a = r.in[0], &b = r.in[1], &dy = r.dy();
+    Value da = transpose_a ? matmul(b, dy, {.transpose_a = transpose_b, .transpose_b = true})
+                           : matmul(dy, b, {.transpose_a = false, .transpose_b = !transpose_b});
+    Value db = transpose_b ? matmul(dy, a, {.transpose_a = true, .transpose_b = transpose_a})
+                           : matmul(a, dy, {.transpose_a = !transpose_a, .transpose_b = false});
+    return {da, db};
+  }
+
+ private:
+  std::string transposed() const {
+    if (transpose_a && transpose_b) return " (both transposed)";
+    return transpose_a ? " (a transposed)" : transpose_b ? " (b transposed)" : "";
+  }
+};
+
+}  // namespace
+
+Value matmul(Operand a, Operand b, MatMulOptions options, Where where) {
+  return apply(MatMul{options.transpose_a, options.transpose_b}, {std::move(a), std::move(b)},
+               where);
+}
+
+}  // namespace rein

@@ -1,0 +1,97 @@
+#include "rein/kernels/gemm.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "rein/base/memory.h"
+
+namespace rein::kernels {
+namespace {
+
+constexpr int64_t kTileEdge = 64;  // tiles begin at multiples of this
+
+// The pieces that a product is cut into, along one side. They depend on the sizes alone.
+struct Cut {
+  bool rows = true;   // pieces of the rows of c, or of its columns
+  int64_t grain = 1;  // rows or columns a piece
+};
+
+// Pieces of at least a few million operations (tens of microseconds) and at most sixteen: large
+// enough that single calls keep their speed, enough of them to share.
+Cut cut(int64_t m, int64_t n, int64_t k) {
+  constexpr double kWorthSharing = 2e6;  // multiplications
+  const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  const bool rows = m >= n;
+  const int64_t side = rows ? m : n;
+  const auto pieces = static_cast<int64_t>(std::clamp(work / kWorthSharing, 1.0, 16.0));
+  const int64_t grain = (side + pieces - 1) / pieces;
+  return {rows, (grain + kTileEdge - 1) / kTileEdge * kTileEdge};
+}
+
+}  // namespace
+
+template <class T>
+void gemm(ThreadTeam& team, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const T* a,
+          int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc,
+          std::byte* scratch) noexcept {
+  if (m == 0 || n == 0) return;
+  if (tb == Trans::yes) {  // products with a transposed b and few rows are up to five times slower
+    T* untransposed = reinterpret_cast<T*>(scratch);
+    team.run_ranges(n, 4 * kTileEdge, [&](int64_t from, int64_t to) {
+      transpose(to - from, k, b + from * ldb, ldb, untransposed + from, n);
+    });
+    b = untransposed;
+    ldb = n;
+  }
+  const Cut pieces = cut(m, n, k);
+  if (pieces.rows) {
+    const int64_t a_step = ta == Trans::yes ? 1 : lda;
+    team.run_ranges(m, pieces.grain, [&](int64_t from, int64_t to) {
+      gemm_tile(ta, Trans::no, to - from, n, k, a + from * a_step, lda, b, ldb, beta,
+                c + from * ldc, ldc);
+    });
+  } else {
+    team.run_ranges(n, pieces.grain, [&](int64_t from, int64_t to) {
+      gemm_tile(ta, Trans::no, m, to - from, k, a, lda, b + from, ldb, beta, c + from, ldc);
+    });
+  }
+}
+
+template <class T>
+size_t gemm_scratch_bytes(Trans tb, int64_t n, int64_t k) {
+  return tb == Trans::yes ? static_cast<size_t>(n * k) * sizeof(T) : 0;
+}
+
+template <class T>
+void transpose(int64_t rows, int64_t columns, const T* from, int64_t from_stride, T* to,
+               int64_t to_stride) noexcept {
+  constexpr int64_t kBlock = 16;  // a cache line of float
+  for (int64_t i = 0; i < rows; i += kBlock)
+    for (int64_t j = 0; j < columns; j += kBlock)
+      for (int64_t y = j; y < std::min(j + kBlock, columns); ++y)
+        for (int64_t x = i; x < std::min(i + kBlock, rows); ++x)
+          to[y * to_stride + x] = from[x * from_stride + y];
+}
+
+bool gemm_self_test(ThreadTeam& team) {
+  constexpr int64_t m = 128, n = 512, k = 128;  // OpenMP would have shared it
+  std::vector<float> a(m * k), b(k * n), c(m * n, -1), want(m * n);
+  for (size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(i % 7) - 3;
+  for (size_t i = 0; i < b.size(); ++i) b[i] = static_cast<float>(i % 5) - 2;
+  gemm<float>(team, Trans::no, Trans::no, m, n, k, a.data(), k, b.data(), n, 0, c.data(), n,
+              nullptr);
+  ref::gemm<float>(Trans::no, Trans::no, m, n, k, a.data(), k, b.data(), n, 0, want.data(), n);
+  return c == want;  // sums of small integers are exact
+}
+
+template void gemm(ThreadTeam&, Trans, Trans, int64_t, int64_t, int64_t, const float*, int64_t,
+                   const float*, int64_t, float, float*, int64_t, std::byte*) noexcept;
+template void gemm(ThreadTeam&, Trans, Trans, int64_t, int64_t, int64_t, const double*, int64_t,
+                   const double*, int64_t, double, double*, int64_t, std::byte*) noexcept;
+template size_t gemm_scratch_bytes<float>(Trans, int64_t, int64_t);
+template size_t gemm_scratch_bytes<double>(Trans, int64_t, int64_t);
+template void transpose(int64_t, int64_t, const float*, int64_t, float*, int64_t) noexcept;
+template void transpose(int64_t, int64_t, const double*, int64_t, double*, int64_t) noexcept;
+
+}  // namespace rein::kernels
