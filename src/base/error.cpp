@@ -5,7 +5,8 @@
 namespace rein {
 
 InvalidArgument::InvalidArgument(std::string_view op, std::string_view what, Where where)
-    : Error(fmt::format("{}: {} ({}:{})", op, what, where.file, where.line)) {}
+    : Error(where.line == 0 ? fmt::format("{}: {}", op, what)
+                            : fmt::format("{}: {} ({}:{})", op, what, where.file, where.line)) {}
 
 DataError::DataError(std::string_view path, std::string_view place, std::string_view what)
     : Error(fmt::format("{}: {}: {}", path, place, what)) {}

@@ -6,7 +6,9 @@
 #include <concepts>
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "rein/process/step_info.h"
 #include "rein/tensor/variables.h"
@@ -22,6 +24,7 @@ class Schedule {
   requires std::is_invocable_r_v<double, const F&, int64_t> Schedule(F function)
       : function_(std::move(function)) {}
   double at(int64_t step) const { return function_ ? function_(step) : value_; }
+  bool is_constant() const { return !function_; }
 
  private:
   double value_ = 0;
@@ -32,7 +35,7 @@ class Schedule {
 class Slot {
  public:
   Slot() = default;
-  Slot(std::string_view name, const Variables& variables, double initial = 0);
+  Slot(std::string_view name, const Variables& variables);  // zeros
 
   const std::string& name() const { return name_; }
   /// All of it, padding included; `delta` gets offsets into this.
@@ -40,10 +43,14 @@ class Slot {
   T* data() {
     return reinterpret_cast<T*>(block_.data());
   }
-  Tensor read(const Variable& variable) const;
-  void assign(const Variable& variable, const Tensor& value);
+  /// A copy of what is remembered of one variable, and the way back. Throw InvalidArgument for a
+  /// variable that was added after the slot was made, or another shape or dtype.
+  Tensor read(const Variable& variable, Where where = Where::here()) const;
+  void assign(const Variable& variable, const Tensor& value, Where where = Where::here());
 
  private:
+  size_t offset_of(const Variable& variable, Where where) const;  // bytes
+
   std::string name_;
   Buffer block_;
 };
@@ -54,20 +61,30 @@ enum class SparseUpdate : uint8_t {
   dense  // as the dense gradient that it stands for: what the rule remembers decays everywhere
 };
 
-/// An update rule: public settings, and a State apart from them.
-///  - `begin` once a step (bias corrections, the learning rate);
-///  - `delta` turns a block of gradients into what is to be added to the parameters, in place;
-///    `offset` is its place in the slots;
+/// What a block of numbers belongs to.
+struct BlockPlace {
+  size_t variable = 0;
+  size_t offset = 0;  // in the slots
+};
+
+/// An update rule: public settings, and a State apart from them that `init` makes, throwing
+/// InvalidArgument for settings that make no sense.
+///  - `begin` once a step (the learning rate, counts, bias corrections); throws before it changes
+///    anything;
+///  - `delta` turns a block of gradients of one variable into what is to be added to the
+///    parameters, in place, and updates the slots there; called from several threads for different
+///    blocks, it must not throw;
 ///  - `slots` lists what it remembers, by name.
 template <class R>
 concept Rule = requires(const R r, typename R::State& state, const Variables& variables,
-                        std::span<float> f, std::span<double> d, size_t offset) {
+                        const Gradients& gradients, std::span<float> f, std::span<double> d,
+                        BlockPlace place) {
   { R::name } -> std::convertible_to<std::string_view>;
-  { R::sparse_update } -> std::convertible_to<SparseUpdate>;
+  { r.sparse_update() } -> std::same_as<SparseUpdate>;
   { r.init(variables) } -> std::same_as<typename R::State>;
-  { r.begin(state) } -> std::same_as<void>;
-  { r.delta(f, state, offset) } -> std::same_as<void>;
-  { r.delta(d, state, offset) } -> std::same_as<void>;
+  { r.begin(state, gradients) } -> std::same_as<void>;
+  { r.delta(f, state, place) } -> std::same_as<void>;
+  { r.delta(d, state, place) } -> std::same_as<void>;
   { r.slots(state) } -> std::same_as<std::vector<Slot*>>;
 };
 
@@ -84,12 +101,12 @@ class AnyRule {
   SparseUpdate sparse_update() const { return self_->sparse_update(); }
   /// Throws InvalidArgument for settings that make no sense.
   State init(const Variables& variables) const { return self_->init(variables); }
-  void begin(State& state) const { self_->begin(state); }
-  void delta(std::span<float> d, State& state, size_t offset) const {
-    self_->delta(d, state, offset);
+  void begin(State& state, const Gradients& gradients) const { self_->begin(state, gradients); }
+  void delta(std::span<float> d, State& state, BlockPlace place) const {
+    self_->delta(d, state, place);
   }
-  void delta(std::span<double> d, State& state, size_t offset) const {
-    self_->delta(d, state, offset);
+  void delta(std::span<double> d, State& state, BlockPlace place) const {
+    self_->delta(d, state, place);
   }
   std::vector<Slot*> slots(State& state) const { return self_->slots(state); }
 
@@ -99,9 +116,9 @@ class AnyRule {
     virtual std::string_view name() const = 0;
     virtual SparseUpdate sparse_update() const = 0;
     virtual State init(const Variables& variables) const = 0;
-    virtual void begin(State& state) const = 0;
-    virtual void delta(std::span<float> d, State& state, size_t offset) const = 0;
-    virtual void delta(std::span<double> d, State& state, size_t offset) const = 0;
+    virtual void begin(State& state, const Gradients& gradients) const = 0;
+    virtual void delta(std::span<float> d, State& state, BlockPlace place) const = 0;
+    virtual void delta(std::span<double> d, State& state, BlockPlace place) const = 0;
     virtual std::vector<Slot*> slots(State& state) const = 0;
   };
   template <class R>
@@ -111,14 +128,18 @@ class AnyRule {
       return *std::any_cast<std::shared_ptr<typename R::State>&>(s);
     }
     std::string_view name() const override { return R::name; }
-    SparseUpdate sparse_update() const override { return R::sparse_update; }
+    SparseUpdate sparse_update() const override { return rule.sparse_update(); }
     State init(const Variables& variables) const override {
       return std::make_shared<typename R::State>(rule.init(variables));
     }
-    void begin(State& s) const override { rule.begin(cast(s)); }
-    void delta(std::span<float> d, State& s, size_t o) const override { rule.delta(d, cast(s), o); }
-    void delta(std::span<double> d, State& s, size_t o) const override {
-      rule.delta(d, cast(s), o);
+    void begin(State& s, const Gradients& gradients) const override {
+      rule.begin(cast(s), gradients);
+    }
+    void delta(std::span<float> d, State& s, BlockPlace place) const override {
+      rule.delta(d, cast(s), place);
+    }
+    void delta(std::span<double> d, State& s, BlockPlace place) const override {
+      rule.delta(d, cast(s), place);
     }
     std::vector<Slot*> slots(State& s) const override { return rule.slots(cast(s)); }
     R rule;

@@ -16,6 +16,7 @@
 #include <variant>
 #include <vector>
 
+#include "rein/process/norms.h"
 #include "rein/process/transform.h"
 
 namespace rein {
@@ -62,13 +63,17 @@ ClippedGradients clip_by_global_norm(std::span<const Gradient> gradients, double
                                      Where where = Where::here());
 
 // ---------------------------------------------------------------- as transforms
+// Every one of them measures: it fills in norm (unless an earlier one has), clipped_norm, clipped
+// and the first non-finite variable. What earlier transforms left in `gradients.scale` counts.
 
-/// As clip_by_value, on every gradient.
+/// As clip_by_value, on every gradient; rows that a sparse one does not have stay 0.
 struct ClipByValue {
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
   Semantics semantics = Semantics::safe;
-  struct State {};
+  struct State {
+    Norms before, after;
+  };
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
 };
@@ -77,7 +82,7 @@ struct ClipByValue {
 struct ClipByNorm {
   double clip_norm = 1;
   Semantics semantics = Semantics::safe;
-  struct State {};
+  using State = Norms;
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
 };
@@ -86,24 +91,25 @@ struct ClipByNorm {
 struct ClipByAverageNorm {
   double clip_norm = 1;
   Semantics semantics = Semantics::safe;
-  struct State {};
+  using State = Norms;
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
 };
 
-/// As clip_by_global_norm: takes the norm (one pass, from which the first non-finite variable is
-/// known too), sets `gradients.scale`, and fills norm, clipped_norm, scale, clipped and non_finite.
+/// As clip_by_global_norm: takes the norm in one pass and sets `gradients.scale` (and info.scale)
+/// instead of making another.
 struct ClipByGlobalNorm {
   double clip_norm = 1;
   Semantics semantics = Semantics::safe;
-  struct State {};
+  using State = Norms;
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
 };
 
-/// Takes the global norm and looks for the first non-finite variable; changes nothing.
+/// Takes the global norm and looks for the first non-finite variable; changes nothing. In front of
+/// a transform of your own it tells the norm before, behind it the norm after.
 struct MeasureNorm {
-  struct State {};
+  using State = Norms;
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
 };

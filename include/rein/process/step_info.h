@@ -11,8 +11,9 @@ namespace rein {
 struct StepInfo {
   int64_t step = 0;  // of this one, from 1
   double loss = 0;
-  double norm = 0;           // global norm of the gradient before clipping, if a transform took it
-  double clipped_norm = 0;   // and after
+  bool measured = false;     // whether a transform took the two norms
+  double norm = 0;           // global norm of the gradient before the first clip
+  double clipped_norm = 0;   // and after the last
   double scale = 1;          // what clipping by the global norm multiplied by
   bool clipped = false;      // whether a clip changed anything
   bool finite = true;        // whether the gradient is, as far as a transform looked

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "rein/base/random.h"
+#include "rein/base/thread_team.h"
 #include "rein/tensor/gradient.h"
 
 namespace rein {
@@ -140,6 +141,7 @@ class Gradients {
   Gradient get(size_t index) const;
 
   double scale = 1;
+  ThreadTeam* team = nullptr;  // who may help with the work; none: the caller's thread alone
 
  private:
   const Layout* layout_;

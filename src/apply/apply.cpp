@@ -1,0 +1,118 @@
+#include "rein/apply/apply.h"
+
+#include <algorithm>
+
+#include "process/pieces.h"
+#include "process/sparse.h"
+#include "rein/kernels/update.h"
+
+namespace rein {
+
+/// The friend that Variables know: whoever has one may write parameters.
+class ParameterWriter {
+ public:
+  template <class T>
+  static T* block(Variables& variables) {
+    return reinterpret_cast<T*>(variables.block_.data());
+  }
+};
+
+namespace {
+
+constexpr size_t kTile = 2048;  // elements whose delta stands in the first-level cache
+
+template <class T>
+class Update {
+ public:
+  Update(Variables& variables, Gradients& gradients, const AnyRule& rule, AnyRule::State& state,
+         ThreadTeam& team)
+      : parameters_(ParameterWriter::block<T>(variables)),
+        gradients_(gradients),
+        rule_(rule),
+        state_(state),
+        team_(team) {}
+
+  void run() const {
+    for (size_t i = 0; i < gradients_.size(); ++i)
+      if (gradients_.kind(i) == Gradients::Kind::sparse) prepare_sparse(i);
+    const Layout& layout = gradients_.layout();
+    run_tasks(&team_, task_count(layout), [&](int64_t task) {
+      for_part_of_block(layout, task, [&](size_t i, size_t begin, size_t end) {
+        if (as_dense(i))
+          move(gradients_.dense<T>(i).data() + (begin - layout.entries[i].offset), {i, begin},
+               end - begin);
+      });
+    });
+    for (size_t i = 0; i < gradients_.size(); ++i)
+      if (gradients_.kind(i) == Gradients::Kind::sparse && !as_dense(i)) rows(i);
+  }
+
+ private:
+  // Whether the numbers stand in the dense block: a rule that wants sparse gradients dense finds
+  // them there too.
+  bool as_dense(size_t i) const {
+    return gradients_.kind(i) == Gradients::Kind::dense ||
+           (gradients_.kind(i) == Gradients::Kind::sparse &&
+            rule_.sparse_update() == SparseUpdate::dense);
+  }
+
+  void prepare_sparse(size_t i) const {
+    merge_in_place(gradients_.sparse(i));
+    if (!as_dense(i)) return;
+    const IndexedSlices& slices = gradients_.sparse(i);
+    const auto out = gradients_.dense<T>(i);
+    std::ranges::fill(out, T{0});
+    const auto rows = slices.indices.template flat<int64_t>();
+    const auto values = slices.values.template flat<T>();
+    const size_t width = rows.empty() ? 0 : values.size() / rows.size();
+    for (size_t k = 0; k < rows.size(); ++k)
+      std::ranges::copy(
+          values.subspan(k * width, width),
+          out.begin() + static_cast<std::ptrdiff_t>(rows[k]) * static_cast<std::ptrdiff_t>(width));
+  }
+
+  void rows(size_t i) const {
+    const IndexedSlices& slices = gradients_.sparse(i);
+    const auto indices = slices.indices.template flat<int64_t>();
+    if (indices.empty()) return;
+    const T* values = slices.values.template flat<T>().data();
+    const size_t width = static_cast<size_t>(slices.values.size()) / indices.size();
+    const size_t offset = gradients_.layout().entries[i].offset;
+    const int64_t grain = std::max<int64_t>(1, kTaskSize / static_cast<int64_t>(width));
+    team_.run_ranges(static_cast<int64_t>(indices.size()), grain, [&](int64_t begin, int64_t end) {
+      for (auto k = static_cast<size_t>(begin); k < static_cast<size_t>(end); ++k)
+        move(values + k * width, {i, offset + static_cast<size_t>(indices[k]) * width}, width);
+    });
+  }
+
+  // Gradient -> delta -> parameters.
+  void move(const T* gradient, BlockPlace place, size_t n) const {
+    alignas(64) T tile[kTile];
+    for (size_t at = 0; at < n; at += kTile) {
+      const size_t m = std::min(kTile, n - at);
+      const BlockPlace here{place.variable, place.offset + at};
+      kernels::scale_into(gradient + at, gradients_.scale, tile, m);
+      rule_.delta(std::span<T>(tile, m), state_, here);
+      kernels::add_into(parameters_ + here.offset, tile, m);
+    }
+  }
+
+  T* parameters_;
+  Gradients& gradients_;
+  const AnyRule& rule_;
+  AnyRule::State& state_;
+  ThreadTeam& team_;
+};
+
+}  // namespace
+
+void apply_updates(Variables& variables, Gradients& gradients, const AnyRule& rule,
+                   AnyRule::State& state, const StepInfo& info, ThreadTeam& team) {
+  if (info.skip) return;
+  rule.begin(state, gradients);
+  visit_float(variables.dtype(), [&](auto zero) {
+    Update<decltype(zero)>(variables, gradients, rule, state, team).run();
+  });
+}
+
+}  // namespace rein

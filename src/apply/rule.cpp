@@ -1,0 +1,36 @@
+#include "rein/apply/rule.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+namespace rein {
+
+Slot::Slot(std::string_view name, const Variables& variables)
+    : name_(name), block_(variables.layout().size * size_of(variables.dtype())) {}
+
+size_t Slot::offset_of(const Variable& variable, Where where) const {
+  const auto& entry = variable.store->layout().entries[variable.index];
+  const size_t offset = entry.offset * size_of(entry.spec.dtype);
+  if (offset + entry.spec.bytes() > block_.size())
+    throw InvalidArgument(
+        "Slot", fmt::format("'{}' was added after '{}' was made", entry.name, name_), where);
+  return offset;
+}
+
+Tensor Slot::read(const Variable& variable, Where where) const {
+  Tensor t(variable.spec());
+  std::memcpy(t.data(), block_.data() + offset_of(variable, where), t.spec().bytes());
+  return t;
+}
+
+void Slot::assign(const Variable& variable, const Tensor& value, Where where) {
+  if (value.spec() != variable.spec())
+    throw InvalidArgument("Slot::assign",
+                          fmt::format("'{}' of '{}' is {}, got {}", name_, variable.name(),
+                                      to_string(variable.spec()), to_string(value.spec())),
+                          where);
+  std::memcpy(block_.data() + offset_of(variable, where), value.data(), value.spec().bytes());
+}
+
+}  // namespace rein

@@ -1,0 +1,114 @@
+#include "rein/train/optimizer.h"
+
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "process/check.h"
+
+namespace rein {
+
+GradsAndVars zip(std::span<const Gradient> gradients, Variables& variables, Where where) {
+  if (gradients.size() != variables.size())
+    throw InvalidArgument(
+        "zip", fmt::format("{} gradients for {} variables", gradients.size(), variables.size()),
+        where);
+  GradsAndVars pairs;
+  for (size_t i = 0; i < gradients.size(); ++i) pairs.push_back({gradients[i], variables[i]});
+  return pairs;
+}
+
+namespace {
+
+GradsAndVars compute(Value loss, std::span<const Variable> variables, Where where) {
+  if (variables.empty())
+    throw InvalidArgument("compute_gradients", "there are no variables to optimize", where);
+  auto gradients = compute_gradients(loss, variables, where);
+  GradsAndVars pairs;
+  for (size_t i = 0; i < variables.size(); ++i)
+    pairs.push_back({std::move(gradients[i]), variables[i]});
+  return pairs;
+}
+
+std::string names_of(std::span<const GradAndVar> pairs) {
+  std::string names;
+  for (const auto& pair : pairs) {
+    if (!names.empty()) names += ", ";
+    names += fmt::format("'{}'", pair.var.name());
+  }
+  return names;
+}
+
+}  // namespace
+
+GradsAndVars Optimizer::compute_gradients(Value loss, Variables& variables, Where where) const {
+  std::vector<Variable> all;
+  for (size_t i = 0; i < variables.size(); ++i) all.push_back(variables[i]);
+  return compute(loss, all, where);
+}
+
+GradsAndVars Optimizer::compute_gradients(Value loss, Where where) const {
+  return compute(loss, loss.graph().variables(), where);
+}
+
+void Optimizer::minimize(Value loss, Variables& variables, Where where) {
+  apply_gradients(compute_gradients(loss, variables, where), where);
+}
+
+void Optimizer::minimize(Value loss, Where where) {
+  apply_gradients(compute_gradients(loss, where), where);
+}
+
+void RuleOptimizer::apply_gradients(std::span<const GradAndVar> pairs, Where where) {
+  constexpr std::string_view op = "apply_gradients";
+  if (pairs.empty()) throw InvalidArgument(op, "the list of gradients is empty", where);
+  Variables* const store = variables_ ? variables_ : pairs[0].var.store;
+  std::vector<char> seen(store->size(), 0);
+  bool any = false;
+  for (const auto& [grad, var] : pairs) {
+    if (var.store != store)
+      throw InvalidArgument(op,
+                            fmt::format("'{}' belongs to other Variables than {}; give each set an "
+                                        "optimizer of its own",
+                                        var.name(), variables_ ? "those before" : "the first"),
+                            where);
+    if (seen[var.index]++)
+      throw InvalidArgument(op, fmt::format("'{}' occurs twice", var.name()), where);
+    if (!grad) continue;
+    any = true;
+    if (const Spec got{grad.shape(), grad.values().dtype()}; got != var.spec())
+      throw InvalidArgument(op,
+                            fmt::format("'{}' is {}, its gradient {}", var.name(),
+                                        to_string(var.spec()), to_string(got)),
+                            where);
+    if (grad.is_sparse()) check_slices(op, grad.sparse(), where);
+  }
+  if (!any)
+    throw InvalidArgument(
+        op,
+        fmt::format("all gradients are absent: the loss does not depend on {}", names_of(pairs)),
+        where);
+
+  if (!state_) {
+    state_ = rule_.init(*store);
+    gradients_.emplace(*store);
+    variables_ = store;
+  }
+  for (size_t i = 0; i < gradients_->size(); ++i) gradients_->set_kind(i, Gradients::Kind::absent);
+  for (const auto& [grad, var] : pairs) gradients_->set(var.index, grad, where);
+  gradients_->scale = 1;
+  ThreadTeam alone(1);
+  apply_updates(*store, *gradients_, rule_, *state_, {}, alone);
+}
+
+TransformGrads detail::clip_by_global_norm_function(double clip_norm, Where where) {
+  if (!(clip_norm >= 0))
+    throw InvalidArgument("clip_gradients_by_norm",
+                          fmt::format("clip_norm is {}; give a number from 0 on", clip_norm),
+                          where);
+  return [clip_norm, where](std::span<const Gradient> gradients) {
+    return clip_by_global_norm(gradients, clip_norm, {}, where).gradients;
+  };
+}
+
+}  // namespace rein
