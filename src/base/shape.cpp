@@ -24,12 +24,14 @@ void Shape::push_back(int64_t dim) {
 int64_t Shape::size() const { return size(0, rank_); }
 
 int64_t Shape::size(int first, int last) const {
-  constexpr int64_t kLimit = int64_t{1} << 62;
+  constexpr int64_t kLimit = int64_t{1} << 59;
   int64_t product = 1;
   for (int axis = first; axis < last; ++axis) {
     const int64_t dim = (*this)[axis];
     if (dim < 0 || (dim > 0 && product > kLimit / dim))
-      throw InvalidArgument("Shape", fmt::format("{} has no size", to_string(*this)),
+      throw InvalidArgument("Shape",
+                            fmt::format("{} has {}", to_string(*this),
+                                        dim < 0 ? "a negative size" : "too many elements"),
                             Where::here());
     product *= dim;
   }

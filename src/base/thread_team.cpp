@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -59,13 +60,19 @@ void ThreadTeam::share(int64_t n_tasks, void (*call)(void*, int64_t), void* task
     for (int64_t i = 0; i < n_tasks; ++i) call(task, i);
     return;
   }
-  if (pool.threads.empty())
-    for (int i = 1; i < size_; ++i) pool.threads.emplace_back([&pool] { pool.work(); });
+  if (pool.threads.empty()) {
+    pool.threads.reserve(static_cast<size_t>(size_ - 1));
+    try {
+      for (int i = 1; i < size_; ++i) pool.threads.emplace_back([&pool] { pool.work(); });
+    } catch (const std::system_error&) {
+      // The system gives no more: those that are there do all the work, with the same results.
+    }
+  }
   pool.n_tasks = n_tasks;
   pool.call = call;
   pool.task = task;
   pool.next.store(0, std::memory_order_relaxed);
-  pool.working.store(size_ - 1, std::memory_order_relaxed);
+  pool.working.store(static_cast<int>(pool.threads.size()), std::memory_order_relaxed);
   pool.round.fetch_add(1, std::memory_order_release);
   pool.round.notify_all();
   pool.take_tasks();

@@ -30,7 +30,8 @@ class Shape {
   const int64_t* end() const { return dims_.data() + rank_; }
   void push_back(int64_t dim);
 
-  /// The number of elements. A product past 2^62 or a negative size throws InvalidArgument.
+  /// The number of elements. A negative size throws InvalidArgument, and so does a product past
+  /// 2^59, whose bytes could not be counted.
   int64_t size() const;
   /// The product of the sizes in [first, last): the usual way to fold axes together.
   int64_t size(int first, int last) const;
