@@ -1,5 +1,7 @@
 #include "rein/tensor/gradient.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -15,7 +17,32 @@ int64_t row_size(const IndexedSlices& s) { return s.dense_shape.size(1, s.dense_
 
 }  // namespace
 
-IndexedSlices merge_duplicates(const IndexedSlices& slices) {
+void validate(const IndexedSlices& slices, Where where) {
+  constexpr std::string_view kOp = "IndexedSlices";
+  const Tensor &values = slices.values, &indices = slices.indices;
+  if (slices.dense_shape.rank() == 0) throw InvalidArgument(kOp, "a scalar has no rows", where);
+  if (!is_floating(values.dtype()) || indices.dtype() != DType::int64)
+    throw InvalidArgument(kOp,
+                          fmt::format("values are floating and indices int64, got {} and {}",
+                                      to_string(values.spec()), to_string(indices.spec())),
+                          where);
+  Shape shape = slices.dense_shape;
+  shape[0] = indices.size();
+  if (indices.shape() != Shape{indices.size()} || values.shape() != shape)
+    throw InvalidArgument(
+        kOp,
+        fmt::format("values {} at indices {} are no rows of {}", to_string(values.shape()),
+                    to_string(indices.shape()), to_string(slices.dense_shape)),
+        where);
+  for (int64_t row : indices.flat<int64_t>())
+    if (row < 0 || row >= slices.dense_shape[0])
+      throw InvalidArgument(
+          kOp, fmt::format("index {} is not a row of {}", row, to_string(slices.dense_shape)),
+          where);
+}
+
+IndexedSlices merge_duplicates(const IndexedSlices& slices, Where where) {
+  validate(slices, where);
   const auto rows = slices.indices.flat<int64_t>();
   std::vector<size_t> order(rows.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -32,16 +59,17 @@ IndexedSlices merge_duplicates(const IndexedSlices& slices) {
   visit_float(slices.values.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const T* from = slices.values.flat<T>().data();
-    T* to = merged.values.flat<T>().data() - width;
+    T* to = merged.values.flat<T>().data();
     for (size_t i = 0; i < order.size(); ++i) {
-      if (i == 0 || rows[order[i]] != rows[order[i - 1]]) to += width;
+      if (i > 0 && rows[order[i]] != rows[order[i - 1]]) to += width;
       add_row(to, from + static_cast<int64_t>(order[i]) * width, width);
     }
   });
   return merged;
 }
 
-Tensor to_dense(const IndexedSlices& slices) {
+Tensor to_dense(const IndexedSlices& slices, Where where) {
+  validate(slices, where);
   Tensor dense(slices.dense_shape, slices.values.dtype());
   const int64_t width = row_size(slices);
   visit_float(dense.dtype(), [&](auto zero) {

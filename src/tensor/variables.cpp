@@ -117,6 +117,7 @@ void Gradients::set(size_t index, const Gradient& gradient, Where where) {
   }
   expect_spec("Gradients::set", entry, {gradient.shape(), gradient.values().dtype()}, where);
   if (gradient.is_sparse()) {
+    validate(gradient.sparse(), where);
     sparse_[index] = gradient.sparse();
     sparse_[index].values = gradient.values().clone();  // transforms write in place
     kinds_[index] = Kind::sparse;

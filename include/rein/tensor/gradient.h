@@ -16,9 +16,13 @@ struct IndexedSlices {
   Shape dense_shape;
 };
 
+/// Throws InvalidArgument unless the parts fit together and every index is a row of `dense_shape`.
+void validate(const IndexedSlices& slices, Where where = Where::here());
 /// Rows in rising order, each once, duplicates added up (in the order in which they stood).
-IndexedSlices merge_duplicates(const IndexedSlices& slices);
-Tensor to_dense(const IndexedSlices& slices);
+/// Throws as `validate`.
+IndexedSlices merge_duplicates(const IndexedSlices& slices, Where where = Where::here());
+/// The whole array. Throws as `validate`.
+Tensor to_dense(const IndexedSlices& slices, Where where = Where::here());
 
 /// The gradient of a loss with respect to one variable: absent (the loss does not depend on it), a
 /// dense tensor, or rows of one. Clip functions keep it what it is, and where it is.

@@ -135,7 +135,8 @@ class Gradients {
 
   /// Marks what `index` holds; the numbers of a dense one are then written through `dense`.
   void set_kind(size_t index, Kind kind) { kinds_[index] = kind; }
-  /// Copies a gradient in. Shape and dtype must be the variable's.
+  /// Copies a gradient in. Shape and dtype must be the variable's, the rows of a sparse one rows of
+  /// it; else InvalidArgument.
   void set(size_t index, const Gradient& gradient, Where where = Where::here());
   /// A copy with `scale` multiplied in.
   Gradient get(size_t index) const;
