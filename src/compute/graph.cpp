@@ -30,10 +30,11 @@ Value Graph::input(const Spec& spec) { return push({.out = {spec}, .is_input = t
 Value Graph::constant(Tensor tensor) { return push({.out = {tensor.spec()}, .tensors = {tensor}}); }
 
 Value Graph::parameter(Variable variable) {
-  for (size_t i = 0; i < nodes_.size(); ++i)
-    if (nodes_[i].variable == variable) return {this, i};
+  for (size_t id : parameters_)
+    if (nodes_[id].variable == variable) return {this, id};
   Node node{.out = {variable.spec()}, .variable = variable};
   if (eager()) node.tensors = {variable.read()};
+  parameters_.push_back(nodes_.size());
   return push(std::move(node));
 }
 
@@ -43,8 +44,10 @@ Values Graph::add(const OpRecord& record, std::shared_ptr<const void> op, Values
   for (const Value& v : node.in) specs.push_back(v.spec());
   try {
     node.out = record.infer(node.attributes.get(), specs);
-  } catch (const std::exception& violation) {  // or a shape that is too large
+  } catch (const RuleViolation& violation) {
     throw rule_error(record.name, violation.what(), specs, where);
+  } catch (const InvalidArgument& too_large) {  // from Shape, which knows no place
+    throw rule_error(record.name, too_large.what(), specs, where);
   }
   const Value first = push(std::move(node));
   Values out;
@@ -81,6 +84,14 @@ void Graph::run(size_t id) {
                    in, out);
 }
 
+std::span<const Value> Graph::read_by(const Node& node) const {
+  if (!node.op) return {};
+  std::vector<Spec> specs;
+  for (const Value& v : node.in) specs.push_back(v.spec());
+  const bool is_view = !node.op->views(node.attributes.get(), specs).empty();
+  return {node.in.data(), is_view ? 1 : node.in.size()};
+}
+
 void Graph::evaluate(std::span<const Value> values) {
   std::vector<size_t> missing;
   std::vector<char> seen(nodes_.size(), 0);
@@ -92,7 +103,7 @@ void Graph::evaluate(std::span<const Value> values) {
     if (seen[id] || !nodes_[id].op || !nodes_[id].tensors.empty()) continue;
     seen[id] = 1;
     order.push_back(id);
-    for (const Value& v : nodes_[id].in) missing.push_back(v.node());
+    for (const Value& v : read_by(nodes_[id])) missing.push_back(v.node());
   }
   std::ranges::sort(order);  // the list is append-only: arguments stand before results
   for (size_t id : order) run(id);
@@ -100,8 +111,7 @@ void Graph::evaluate(std::span<const Value> values) {
 
 std::vector<Variable> Graph::variables() const {
   std::vector<Variable> found;
-  for (const Node& node : nodes_)
-    if (node.variable) found.push_back(*node.variable);
+  for (size_t id : parameters_) found.push_back(*nodes_[id].variable);
   std::ranges::stable_sort(found, {}, &Variable::index);
   return found;
 }
@@ -144,8 +154,12 @@ struct Inflow {
 }  // namespace
 
 Cotangents Graph::gradients(Value y, std::span<const Value> xs, Where where) {
-  if (&y.graph() != this)
-    throw InvalidArgument("gradients", "the loss belongs to another tape", where);
+  if (!y.defined() || &y.graph() != this)
+    throw InvalidArgument("gradients", "the loss belongs to another tape or none", where);
+  for (const Value& x : xs)
+    if (!x.defined() || &x.graph() != this)
+      throw InvalidArgument("gradients",
+                            "a value to differentiate by belongs to another tape or none", where);
   if (!is_floating(y.dtype()))
     throw InvalidArgument("gradients", fmt::format("the loss is {}", to_string(y.spec())), where);
 
@@ -194,6 +208,11 @@ Cotangents Graph::gradients(Value y, std::span<const Value> xs, Where where) {
       dout.push_back(c.rows ? Inflow::to_dense(*c.rows, where) : c.value);
     }
     const Cotangents d = op->vjp(attributes.get(), {in, out, dout, needed});
+    if (d.size() != in.size())
+      throw InvalidArgument(op->name,
+                            fmt::format("its gradient rule gives {} cotangents for {} arguments",
+                                        d.size(), in.size()),
+                            place);
     for (size_t i = 0; i < in.size(); ++i)
       if (needed[i]) inflow[in[i].node()][in[i].output()].take(d[i]);
   }
@@ -214,6 +233,7 @@ Cotangents Graph::gradients(Value y, std::span<const Value> xs, Where where) {
 }
 
 Values gradients(Value y, std::span<const Value> xs, Where where) {
+  if (!y.defined()) throw InvalidArgument("gradients", "the loss belongs to no graph", where);
   Values values;
   const Cotangents found = y.graph().gradients(y, xs, where);
   for (size_t i = 0; i < xs.size(); ++i) {

@@ -65,7 +65,7 @@ struct Recording::Plan {
     for (const Value& v : outputs) needed[v.node()] = 1;
     for (size_t id = nodes.size(); id-- > 0;)
       if (needed[id])
-        for (const Value& v : nodes[id].in) needed[v.node()] = 1;
+        for (const Value& v : graph->read_by(nodes[id])) needed[v.node()] = 1;
     for (const Value& v : inputs) needed[v.node()] = 1;
     return needed;
   }
@@ -246,7 +246,8 @@ void Recording::run(std::span<const Tensor> inputs, uint64_t step, Where where) 
   if (!plan.bound || plan.parameters_moved()) plan.bind();
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Place& p = plan.place(plan.inputs[i]);
-    std::memcpy(plan.blocks[p.block].data, inputs[i].data(), inputs[i].spec().bytes());
+    if (const size_t bytes = inputs[i].spec().bytes(); bytes > 0)
+      std::memcpy(plan.blocks[p.block].data, inputs[i].data(), bytes);
   }
   const Seed seed = plan.graph->seed();
   for (const Instruction& i : plan.instructions)
@@ -261,7 +262,8 @@ void Recording::run(std::span<const Tensor> inputs, uint64_t step, Where where) 
 size_t Recording::input_count() const { return plan_->inputs.size(); }
 const Spec& Recording::input_spec(size_t i) const { return plan_->inputs[i].spec(); }
 
-Tensor Recording::output(size_t i) const {
+Tensor Recording::output(size_t i, Where where) const {
+  if (!plan_->bound) throw InvalidArgument("Recording::output", "it has not run yet", where);
   const Place& p = plan_->place(plan_->outputs[i]);
   return Tensor::view(plan_->outputs[i].spec(), plan_->blocks[p.block].data + p.offset);
 }
@@ -270,7 +272,8 @@ bool Recording::pin_output(size_t i, void* data) {
   const Value& v = plan_->outputs[i];
   const Place& p = plan_->place(v);
   Block& block = plan_->blocks[p.block];
-  if (block.kind != Block::Kind::arena || p.offset != 0 || block.bytes != v.spec().bytes())
+  if (plan_->bound || block.kind != Block::Kind::arena || p.offset != 0 ||
+      block.bytes != v.spec().bytes())
     return false;
   block.kind = Block::Kind::pinned;
   block.data = static_cast<std::byte*>(data);
@@ -288,10 +291,15 @@ struct Recorded {
   Values inputs, outputs;
 };
 
-Recorded trace(const ModelFunction& function, std::span<const Spec> specs, Seed seed) {
+Recorded trace(const ModelFunction& function, std::span<const Spec> specs, Seed seed, Where where) {
   Recorded r{std::make_unique<Graph>(GraphOptions{.eager = false, .seed = seed}), {}, {}};
   for (const Spec& spec : specs) r.inputs.push_back(r.graph->input(spec));
   r.outputs = function(r.inputs);
+  if (r.outputs.empty()) throw InvalidArgument("record", "the function returned nothing", where);
+  for (const Value& v : r.outputs)
+    if (!v.defined() || &v.graph() != r.graph.get())
+      throw InvalidArgument("record", "the function returned a value of another tape or none",
+                            where);
   return r;
 }
 
@@ -299,8 +307,7 @@ Recorded trace(const ModelFunction& function, std::span<const Spec> specs, Seed 
 
 Recording record_forward(const ModelFunction& function, std::span<const Spec> inputs,
                          ThreadTeam& team, Seed seed, Where where) {
-  Recorded r = trace(function, inputs, seed);
-  if (r.outputs.empty()) throw InvalidArgument("record", "the function returned nothing", where);
+  Recorded r = trace(function, inputs, seed, where);
   return {std::move(r.graph), std::move(r.inputs), std::move(r.outputs), team};
 }
 
@@ -312,13 +319,11 @@ struct GradientRecording::Made {
 GradientRecording::Made GradientRecording::make(const ModelFunction& function,
                                                 std::span<const Spec> inputs, Variables& variables,
                                                 ThreadTeam& team, Seed seed, Where where) {
-  Recorded r = trace(function, inputs, seed);
-  if (r.outputs.empty() || r.outputs[0].spec().size() != 1)
+  Recorded r = trace(function, inputs, seed, where);
+  if (r.outputs[0].spec().size() != 1)
     throw InvalidArgument("record",
-                          r.outputs.empty()
-                              ? "the function returned nothing"
-                              : fmt::format("the loss is {}, not one number; take reduce_mean",
-                                            to_string(r.outputs[0].spec())),
+                          fmt::format("the loss is {}, not one number; take reduce_mean",
+                                      to_string(r.outputs[0].spec())),
                           where);
   Values parameters;
   for (size_t i = 0; i < variables.size(); ++i)

@@ -37,6 +37,8 @@ Values Operand::resolve(std::string_view op, std::span<const Operand> operands, 
   bool typed = false;
   for (const Operand& o : operands) {
     if (o.value_) {
+      if (!o.value_->defined())
+        throw InvalidArgument(op, "an operand is an empty Value, of no tape", where);
       if (graph && graph != &o.value_->graph())
         throw InvalidArgument(op, "the operands belong to different tapes", where);
       graph = &o.value_->graph();

@@ -54,6 +54,10 @@ class Graph {
   /// Computes `values`, and what they need, unless they are there.
   void evaluate(std::span<const Value> values);
 
+  /// The values whose numbers an op reads: its arguments, or the first one if its results are
+  /// views.
+  std::span<const Value> read_by(const Node& node) const;
+
   bool eager() const { return options_.eager; }
   Seed seed() const { return options_.seed; }
   const std::vector<Node>& nodes() const { return nodes_; }
@@ -66,6 +70,7 @@ class Graph {
   GraphOptions options_;
   ThreadTeam own_team_;
   std::vector<Node> nodes_;
+  std::vector<size_t> parameters_;  // which of them read a variable
   Buffer scratch_;
 };
 

@@ -14,7 +14,8 @@ namespace rein {
 using ModelFunction = std::function<Values(std::span<const Value> inputs)>;
 
 /// Inputs and outputs of a recorded graph, its memory laid out in one arena that values share when
-/// their lives do not overlap. Made by `record_forward` or `record_gradients`.
+/// their lives do not overlap. Made by `record_forward`, or inside a
+/// GradientRecording.
 class Recording {
  public:
   Recording(std::unique_ptr<Graph> graph, Values inputs, Values outputs, ThreadTeam& team);
@@ -29,11 +30,11 @@ class Recording {
 
   size_t input_count() const;
   const Spec& input_spec(size_t i) const;
-  /// Output `i` of the last run; overwritten by the next.
-  Tensor output(size_t i) const;
+  /// Output `i` of the last run; overwritten by the next. Throws InvalidArgument before the first.
+  Tensor output(size_t i, Where where = Where::here()) const;
 
   /// Lets output `i` be computed straight into `data`, where it is possible: it is then not copied.
-  /// Returns whether it is. Before the first run.
+  /// Returns whether it is: never after the first run.
   bool pin_output(size_t i, void* data);
 
   size_t arena_bytes() const;

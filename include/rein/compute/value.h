@@ -19,6 +19,7 @@ class Value {
   Value(Graph* graph, size_t node, size_t output = 0)
       : graph_(graph), node_(node), output_(output) {}
 
+  bool defined() const { return graph_ != nullptr; }
   Graph& graph() const { return *graph_; }
   size_t node() const { return node_; }
   size_t output() const { return output_; }
