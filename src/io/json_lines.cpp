@@ -1,0 +1,26 @@
+#include "rein/io/json_lines.h"
+
+#include <nlohmann/json.hpp>
+
+#include "rein/base/error.h"
+
+namespace rein {
+
+std::string to_json(const JsonObject& object) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  for (const auto& [name, value] : object)
+    std::visit([&, key = std::string(name)](const auto& v) { json[key] = v; }, value);
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+JsonLines::JsonLines(const std::filesystem::path& path)
+    : path_(path.string()), file_(path, std::ios::app) {
+  if (!file_) throw IoError(path_, "cannot open it to append lines");
+}
+
+void JsonLines::append(const JsonObject& object) {
+  file_ << to_json(object) << '\n' << std::flush;
+  if (!file_) throw IoError(path_, "cannot append a line to it; is the disk full?");
+}
+
+}  // namespace rein
