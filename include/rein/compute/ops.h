@@ -155,23 +155,6 @@ struct LstmResult {
 LstmResult lstm(Operand x, Operand kernel, Operand bias, Operand h, Operand c, Lstm options = {},
                 Where where = Where::here());
 
-// ---------------------------------------------------------------- clips that can be differentiated
-// The functions of rein/process/clip.h with TensorFlow's formulas, on values.
-/// x * clip_norm / max(|x|, clip_norm), the norm over `axes` (empty: all).
-Value clip_by_norm(Operand x, double clip_norm, std::vector<int> axes = {},
-                   Where where = Where::here());
-/// The same with the average norm |x| / n.
-Value clip_by_average_norm(Operand x, double clip_norm, Where where = Where::here());
-/// sqrt(sum of |x|^2 over all values)
-Value global_norm(std::span<const Value> values, Where where = Where::here());
-struct ClippedValues {
-  Values values;
-  Value norm;  // before clipping
-};
-/// All values times clip_norm / max(norm, clip_norm), norm the global one (or `use_norm`).
-ClippedValues clip_by_global_norm(std::span<const Value> values, double clip_norm,
-                                  std::optional<Value> use_norm = {}, Where where = Where::here());
-
 /// A constant of ones.
 Value ones(const Spec& spec, Graph& graph);
 

@@ -32,14 +32,21 @@ class RNNCell {
   CellState zero_state(const Value& x) const;
 
   struct Result {
-    Value output;  // [batch, output_size]; of `sequence` [steps, batch, output_size]
+    Value output;  // [batch, output_size]
     CellState state;
   };
   /// One step: x [batch, input_size].
   virtual Result step(Value x, const CellState& state, Where where = Where::here()) const = 0;
-  /// A whole sequence x [steps, batch, input_size] in one op; nothing if the cell has no such op.
-  virtual std::optional<Result> sequence(Value x, const CellState& state,
-                                         Where where = Where::here()) const;
+
+  struct Sequence {
+    Value outputs;  // [steps, batch, output_size]
+    Value last;     // the output of the last step [batch, output_size]
+    CellState state;
+  };
+  /// A whole sequence x [steps, batch, input_size]; step by step, unless the cell has an op for it.
+  virtual Sequence sequence(Value x, const CellState& state, Where where = Where::here()) const;
+  /// Whether it has.
+  virtual bool is_fused() const { return false; }
 };
 
 struct BasicLSTMCellOptions {
@@ -58,8 +65,8 @@ class BasicLSTMCell final : public RNNCell {
   std::vector<int64_t> state_sizes() const override { return {num_units_, num_units_}; }
   int64_t output_size() const override { return num_units_; }
   Result step(Value x, const CellState& state, Where where = Where::here()) const override;
-  std::optional<Result> sequence(Value x, const CellState& state,
-                                 Where where = Where::here()) const override;
+  Sequence sequence(Value x, const CellState& state, Where where = Where::here()) const override;
+  bool is_fused() const override { return true; }
 
  private:
   int64_t num_units_;
@@ -102,9 +109,10 @@ class MultiRNNCell final : public RNNCell {
   std::vector<int64_t> state_sizes() const override;
   int64_t output_size() const override { return cells_.back()->output_size(); }
   Result step(Value x, const CellState& state, Where where = Where::here()) const override;
-  /// Layer by layer, if every cell has a sequence op.
-  std::optional<Result> sequence(Value x, const CellState& state,
-                                 Where where = Where::here()) const override;
+  /// Layer by layer.
+  Sequence sequence(Value x, const CellState& state, Where where = Where::here()) const override;
+  /// Whether every cell is.
+  bool is_fused() const override;
 
  private:
   std::vector<std::shared_ptr<const RNNCell>> cells_;
@@ -115,8 +123,8 @@ struct Unrolled {
   CellState state;  // after the last step
 };
 /// tf.nn.static_rnn: runs the cell over a list of inputs [batch, input_size], one a step, from
-/// `initial_state` (zeros if there is none). Uses the cell's sequence op where there is one: the
-/// list costs nothing.
+/// `initial_state` (zeros if there is none). Of a fused cell it takes `sequence`, so that the list
+/// costs nothing. Throws InvalidArgument if the list is empty or its shapes differ.
 Unrolled static_rnn(const RNNCell& cell, std::span<const Value> inputs,
                     std::optional<CellState> initial_state = {}, Where where = Where::here());
 

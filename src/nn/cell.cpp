@@ -1,0 +1,243 @@
+#include "rein/nn/cell.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "rein/compute/graph.h"
+
+namespace rein {
+namespace {
+
+// Throws unless x has `rank` axes, of which the last is `width`; `cell` names the cell.
+void expect_input(std::string_view op, const std::string& cell, const Value& x, int rank,
+                  int64_t width, Where where) {
+  if (x.shape().rank() == rank && x.shape().back() == width) return;
+  throw InvalidArgument(op,
+                        fmt::format("'{}' takes inputs [{}batch, {}], got {}", cell,
+                                    rank == 3 ? "steps, " : "", width, to_string(x.shape())),
+                        where);
+}
+
+void expect_state(std::string_view op, const RNNCell& cell, const CellState& state, int64_t batch,
+                  Where where) {
+  const auto names = cell.state_names();
+  const auto sizes = cell.state_sizes();
+  if (state.values.size() != names.size())
+    throw InvalidArgument(op,
+                          fmt::format("the state has {} values ({}), got {}", names.size(),
+                                      fmt::join(names, ", "), state.values.size()),
+                          where);
+  for (size_t i = 0; i < names.size(); ++i)
+    if (state.values[i].shape() != Shape{batch, sizes[i]})
+      throw InvalidArgument(
+          op,
+          fmt::format("the state '{}' must be {}, got {}", names[i],
+                      to_string(Shape{batch, sizes[i]}), to_string(state.values[i].shape())),
+          where);
+}
+
+// [x, h] kernel + bias
+Value affine(const Value& x, const Value& h, Variable kernel, Variable bias, Where where) {
+  const Value both = concat(std::vector<Value>{x, h}, {.axis = 1}, where);
+  return add(matmul(both, kernel, {}, where), bias, where);
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------- any cell
+
+CellState RNNCell::zero_state(const Value& x) const {
+  CellState state;
+  for (int64_t size : state_sizes())
+    state.values.push_back(x.graph().constant(Tensor({x.shape()[0], size}, x.dtype())));
+  return state;
+}
+
+RNNCell::Sequence RNNCell::sequence(Value x, const CellState& state, Where where) const {
+  CellState current = state;
+  Values outputs;
+  for (const Value& row : unstack(x, {.axis = 0}, where)) {
+    Result result = step(row, current, where);
+    outputs.push_back(result.output);
+    current = std::move(result.state);
+  }
+  return {stack(outputs, {.axis = 0}, where), outputs.back(), std::move(current)};
+}
+
+// ---------------------------------------------------------------- BasicLSTMCell
+
+BasicLSTMCell::BasicLSTMCell(Variables& variables, std::string name, int64_t input_size,
+                             int64_t num_units, BasicLSTMCellOptions options, Where where)
+    : num_units_(num_units),
+      forget_bias_(options.forget_bias),
+      kernel_(variables.add(name + "/kernel", {input_size + num_units, 4 * num_units},
+                            options.kernel, where)),
+      bias_(variables.add(name + "/bias", {4 * num_units}, zeros(), where)) {}
+
+RNNCell::Result BasicLSTMCell::step(Value x, const CellState& state, Where where) const {
+  expect_input("BasicLSTMCell", kernel_.name(), x, 2, kernel_.shape()[0] - num_units_, where);
+  expect_state("BasicLSTMCell", *this, state, x.shape()[0], where);
+  const Value c = state.values[0], h = state.values[1];
+  const Values gates = split(affine(x, h, kernel_, bias_, where), 4, {.axis = 1}, where);
+  const Value i = gates[0], j = gates[1], f = gates[2], o = gates[3];
+  const Value kept = mul(c, sigmoid(add(f, forget_bias_, where), where), where);
+  const Value new_c = add(kept, mul(sigmoid(i, where), tanh(j, where), where), where);
+  const Value new_h = mul(tanh(new_c, where), sigmoid(o, where), where);
+  return {new_h, {{new_c, new_h}}};
+}
+
+RNNCell::Sequence BasicLSTMCell::sequence(Value x, const CellState& state, Where where) const {
+  expect_input("BasicLSTMCell", kernel_.name(), x, 3, kernel_.shape()[0] - num_units_, where);
+  expect_state("BasicLSTMCell", *this, state, x.shape()[1], where);
+  const LstmResult result = lstm(x, kernel_, bias_, state.values[1], state.values[0],
+                                 {.forget_bias = forget_bias_}, where);
+  return {result.outputs, result.h, {{result.c, result.h}}};
+}
+
+// ---------------------------------------------------------------- BasicRNNCell
+
+Value activate(Value x, Activation activation, Where where) {
+  switch (activation) {
+    case Activation::tanh:
+      return tanh(x, where);
+    case Activation::relu:
+      return relu(x, where);
+    case Activation::sigmoid:
+      return sigmoid(x, where);
+    case Activation::linear:
+      break;
+  }
+  return x;
+}
+
+BasicRNNCell::BasicRNNCell(Variables& variables, std::string name, int64_t input_size,
+                           int64_t num_units, BasicRNNCellOptions options, Where where)
+    : num_units_(num_units),
+      activation_(options.activation),
+      kernel_(variables.add(name + "/kernel", {input_size + num_units, num_units}, options.kernel,
+                            where)),
+      bias_(variables.add(name + "/bias", {num_units}, zeros(), where)) {}
+
+RNNCell::Result BasicRNNCell::step(Value x, const CellState& state, Where where) const {
+  expect_input("BasicRNNCell", kernel_.name(), x, 2, kernel_.shape()[0] - num_units_, where);
+  expect_state("BasicRNNCell", *this, state, x.shape()[0], where);
+  const Value h = activate(affine(x, state.values[0], kernel_, bias_, where), activation_, where);
+  return {h, {{h}}};
+}
+
+// ---------------------------------------------------------------- MultiRNNCell
+
+MultiRNNCell::MultiRNNCell(std::vector<std::shared_ptr<const RNNCell>> cells, Where where)
+    : cells_(std::move(cells)) {
+  if (cells_.empty()) throw InvalidArgument("MultiRNNCell", "there are no cells", where);
+  for (const auto& cell : cells_)
+    if (!cell) throw InvalidArgument("MultiRNNCell", "a cell is null", where);
+}
+
+std::vector<std::string> MultiRNNCell::state_names() const {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < cells_.size(); ++i)
+    for (const std::string& name : cells_[i]->state_names())
+      names.push_back(fmt::format("cell_{}/{}", i, name));
+  return names;
+}
+
+std::vector<int64_t> MultiRNNCell::state_sizes() const {
+  std::vector<int64_t> sizes;
+  for (const auto& cell : cells_)
+    for (int64_t size : cell->state_sizes()) sizes.push_back(size);
+  return sizes;
+}
+
+bool MultiRNNCell::is_fused() const {
+  return std::ranges::all_of(cells_, [](const auto& cell) { return cell->is_fused(); });
+}
+
+namespace {
+
+// The states of a stack, cell by cell.
+class StateReader {
+ public:
+  explicit StateReader(const CellState& all) : next_(all.values.begin()) {}
+  CellState of(const RNNCell& cell) {
+    const auto first = next_;
+    next_ += static_cast<std::ptrdiff_t>(cell.state_sizes().size());
+    return {{first, next_}};
+  }
+
+ private:
+  Values::const_iterator next_;
+};
+
+void append(CellState& all, const CellState& state) {
+  all.values.insert(all.values.end(), state.values.begin(), state.values.end());
+}
+
+}  // namespace
+
+RNNCell::Result MultiRNNCell::step(Value x, const CellState& state, Where where) const {
+  expect_state("MultiRNNCell", *this, state, x.shape()[0], where);
+  StateReader states(state);
+  Result all{x, {}};
+  for (const auto& cell : cells_) {
+    const Result result = cell->step(all.output, states.of(*cell), where);
+    all.output = result.output;
+    append(all.state, result.state);
+  }
+  return all;
+}
+
+RNNCell::Sequence MultiRNNCell::sequence(Value x, const CellState& state, Where where) const {
+  expect_state("MultiRNNCell", *this, state, x.shape()[1], where);
+  StateReader states(state);
+  Sequence all{x, {}, {}};
+  for (const auto& cell : cells_) {
+    const Sequence result = cell->sequence(all.outputs, states.of(*cell), where);
+    all.outputs = result.outputs;
+    all.last = result.last;
+    append(all.state, result.state);
+  }
+  return all;
+}
+
+// ---------------------------------------------------------------- static_rnn
+
+Unrolled static_rnn(const RNNCell& cell, std::span<const Value> inputs,
+                    std::optional<CellState> initial_state, Where where) {
+  if (inputs.empty())
+    throw InvalidArgument("static_rnn", "the list of inputs is empty; it needs one value a step",
+                          where);
+  for (const Value& x : inputs)
+    if (x.shape() != inputs[0].shape() || x.shape().rank() != 2)
+      throw InvalidArgument("static_rnn",
+                            fmt::format("every input must be [batch, input_size], the same for "
+                                        "all steps, got {} and {}",
+                                        to_string(inputs[0].shape()), to_string(x.shape())),
+                            where);
+  const CellState state = initial_state ? *initial_state : cell.zero_state(inputs[0]);
+  const int64_t steps = static_cast<int64_t>(inputs.size());
+  const Shape& row = inputs[0].shape();
+
+  if (!cell.is_fused()) {
+    Unrolled all{{}, state};
+    for (const Value& x : inputs) {
+      RNNCell::Result result = cell.step(x, all.state, where);
+      all.outputs.push_back(result.output);
+      all.state = std::move(result.state);
+    }
+    return all;
+  }
+
+  // The pieces of one split are joined without a copy.
+  const Value joined = concat(inputs, {.axis = 0}, where);
+  RNNCell::Sequence whole =
+      cell.sequence(reshape(joined, {steps, row[0], row[1]}, where), state, where);
+  Values outputs = unstack(whole.outputs, {.axis = 0}, where);
+  // The last output as the op's own result: a loss of it alone then gives the op's backward no
+  // gradient of the whole sequence, most of it zeros.
+  outputs.back() = whole.last;
+  return {std::move(outputs), std::move(whole.state)};
+}
+
+}  // namespace rein
