@@ -59,10 +59,7 @@ Values Graph::add(const OpRecord& record, std::shared_ptr<const void> op, Values
 void Graph::run(size_t id) {
   Node& node = nodes_[id];
   std::vector<Spec> specs;
-  std::vector<In> in;
   for (const Value& v : node.in) specs.push_back(v.spec());
-  for (const Value& v : node.in)
-    in.push_back({&v.spec(), nodes_[v.node()].tensors[v.output()].data()});
   const void* op = node.attributes.get();
   if (const auto offsets = node.op->views(op, specs); !offsets.empty()) {
     const Tensor& whole = nodes_[node.in[0].node()].tensors[node.in[0].output()];
@@ -70,6 +67,9 @@ void Graph::run(size_t id) {
       node.tensors.push_back(whole.piece(offsets[i], node.out[i].shape));
     return;
   }
+  std::vector<In> in;
+  for (const Value& v : node.in)
+    in.push_back({&v.spec(), nodes_[v.node()].tensors[v.output()].data()});
   if (const size_t bytes = node.op->scratch(op, specs); bytes > scratch_.size())
     scratch_ = Buffer(bytes);
   std::vector<Out> out;
