@@ -1,0 +1,150 @@
+// Runs the cases of a folder of golden files and compares the library with the numbers of other
+// libraries. The folder is tests/golden/data, or the one that REIN_GOLDEN_DIR names.
+//
+//     golden_test [--filter TEXT] [--verbose]
+//
+// Exit status: 0 if nothing failed, 1 if a case did, 2 if there was nothing to run.
+#include "golden.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+
+namespace golden {
+
+Case::Case(const Json& object)
+    : json(&object),
+      name(object.at("name").string()),
+      semantics(object.at("semantics").string()),
+      op(object.at("op").string()) {}
+
+namespace {
+
+struct Options {
+  std::string filter{};
+  bool verbose = false;
+};
+
+struct Counts {
+  int passed = 0, failed = 0, skipped = 0;  // cases, and files that cannot be read
+  int all() const { return passed + failed + skipped; }
+};
+
+const std::map<std::string, Family>& families() {
+  static const std::map<std::string, Family> all{
+      {"clip", clip_family()}, {"optimizer", optimizer_family()},
+      {"cell", cell_family()}, {"network", network_family()},
+      {"loss", loss_family()}, {"schedule", schedule_family()}};
+  return all;
+}
+
+const Handler& handler_of(const std::string& family, const Case& c) {
+  const auto found = families().find(family);
+  if (found == families().end()) throw Skip("family '" + family + "' is not known");
+  for (const auto& handler : found->second)
+    if (handler.op == c.op && handler.semantics == c.semantics) return handler;
+  throw Skip("op '" + c.op + "' of '" + c.semantics + "' is not built yet");
+}
+
+// Whether everything in the case is understood.
+void understand(const Handler& handler, const Case& c) {
+  only(c.attrs(), handler.attrs, "attribute");
+  Names inputs{"name", "reference", "semantics", "op",         "attrs",     "expect",
+               "rtol", "atol",      "note",      "slots_rtol", "slots_atol"};
+  inputs.insert(inputs.end(), handler.inputs.begin(), handler.inputs.end());
+  only(*c.json, inputs, "input");
+  Names expect{"error"};
+  expect.insert(expect.end(), handler.expect.begin(), handler.expect.end());
+  only(c.expect(), expect, "expectation");
+}
+
+// What is wrong; empty if nothing is.
+std::string run(const std::string& family, const Case& c) {
+  const Handler& handler = handler_of(family, c);
+  understand(handler, c);
+  Check check(c);
+  const Json* error = check.want("error");
+  try {
+    handler.run(c, check);
+  } catch (const rein::Error& thrown) {
+    return error ? "" : std::string("threw ") + thrown.what();
+  }
+  if (error) return "did not throw where the reference throws " + error->text;
+  check.finish();
+  const auto& wrong = check.wrong();
+  if (wrong.empty()) return "";
+  return wrong[0] +
+         (wrong.size() == 1 ? "" : " (and " + std::to_string(wrong.size() - 1) + " more)");
+}
+
+void run_case(const std::string& family, const Json& json, const Options& options, Counts& counts) {
+  const Case c(json);
+  if (c.name.find(options.filter) == std::string::npos) return;
+  std::string wrong;
+  try {
+    wrong = run(family, c);
+  } catch (const Skip& reason) {
+    ++counts.skipped;
+    std::printf("skipped %s: %s\n", c.name.c_str(), reason.what());
+    return;
+  } catch (const std::exception& e) {
+    wrong = e.what();
+  }
+  ++(wrong.empty() ? counts.passed : counts.failed);
+  if (!wrong.empty())
+    std::printf("failed %s: %s\n", c.name.c_str(), wrong.c_str());
+  else if (options.verbose)
+    std::printf("passed %s\n", c.name.c_str());
+}
+
+void run_file(const std::filesystem::path& path, const Options& options, Counts& counts) {
+  try {
+    const Json file = read_json(path);
+    const auto& family = file.at("family").string();
+    if (file.at("schema").as<int64_t>() != 1) throw std::runtime_error("is of another schema");
+    for (const auto& json : file.at("cases").items) run_case(family, json, options, counts);
+  } catch (const std::exception& e) {
+    ++counts.failed;
+    std::printf("failed %s: %s\n", path.c_str(), e.what());
+  }
+}
+
+int run_folder(const std::filesystem::path& folder, const Options& options) {
+  std::error_code error;
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error))
+    if (entry.path().extension() == ".json") files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  Counts counts;
+  for (const auto& path : files) run_file(path, options, counts);
+  std::printf("golden: %d passed, %d failed, %d skipped\n", counts.passed, counts.failed,
+              counts.skipped);
+  if (counts.all() == 0) {
+    std::fprintf(stderr, "golden_test: no cases in %s\n", folder.c_str());
+    return 2;
+  }
+  return counts.failed ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace golden
+
+int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what a crash leaves behind names the place
+  golden::Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string arg = argv[i];
+    if (arg == "--verbose") {
+      options.verbose = true;
+    } else if (arg == "--filter" && i + 1 < argc) {
+      options.filter = argv[++i];
+    } else {
+      std::fprintf(stderr, "usage: golden_test [--filter TEXT] [--verbose]\n");
+      return 2;
+    }
+  }
+  const char* folder = std::getenv("REIN_GOLDEN_DIR");
+  return golden::run_folder(folder && *folder ? folder : REIN_GOLDEN_DATA, options);
+}

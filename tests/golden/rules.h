@@ -1,0 +1,39 @@
+// What the settings of other libraries' optimizers are called here.
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "golden.h"
+#include "rein/apply/rule.h"
+#include "rein/process/transform.h"
+
+namespace golden {
+
+/// A slot of the file, and the one of ours that is `factor` times it.
+struct SlotName {
+  std::string theirs, ours;
+  double factor = 1;  // theirs = factor * ours
+};
+
+struct RuleSetup {
+  rein::AnyRule rule;
+  rein::Chain process{};  // what their optimizer does to the gradients before its update
+  std::vector<SlotName> slots{};
+  /// Reads the number of steps out of the state of the rule, where the file has it as a slot.
+  std::function<int64_t(rein::AnyRule::State&)> steps{};
+};
+
+/// One optimizer of another library: `make` throws Skip for settings that cannot be expressed.
+struct RuleReader {
+  std::string_view op, semantics;
+  Names attrs;
+  RuleSetup (*make)(const Json& attrs, const std::vector<double>& learning_rates);
+};
+
+const std::vector<RuleReader>& rule_readers();
+
+/// The optimizer that `settings` describes, with its name in "op".
+RuleSetup read_rule(std::string_view semantics, const Json& settings);
+
+}  // namespace golden
