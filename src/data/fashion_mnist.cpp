@@ -68,10 +68,7 @@ bool has_fashion_mnist(const fs::path& folder) {
 }
 
 ImageTask load_fashion_mnist(const fs::path& folder) {
-  return {read_pair(folder, kFiles[0], kFiles[1]),
-          read_pair(folder, kFiles[2], kFiles[3]),
-          {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker",
-           "Bag", "Ankle boot"}};
+  return {read_pair(folder, kFiles[0], kFiles[1]), read_pair(folder, kFiles[2], kFiles[3])};
 }
 
 Tensor read_images(const fs::path& path) {

@@ -49,10 +49,7 @@ LabelledImages generate(Seed seed, std::string_view name, int64_t count) {
 }  // namespace
 
 ImageTask generate_strokes(Seed seed, int64_t n_train, int64_t n_test) {
-  return {generate(seed, "strokes/train", n_train),
-          generate(seed, "strokes/test", n_test),
-          {"0 degrees", "18 degrees", "36 degrees", "54 degrees", "72 degrees", "90 degrees",
-           "108 degrees", "126 degrees", "144 degrees", "162 degrees"}};
+  return {generate(seed, "strokes/train", n_train), generate(seed, "strokes/test", n_test)};
 }
 
 }  // namespace rein

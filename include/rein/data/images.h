@@ -17,8 +17,15 @@ struct LabelledImages {
 
 struct ImageTask {
   LabelledImages train, test;
-  std::array<std::string_view, 10> class_names;
 };
+
+using ClassNames = std::array<std::string_view, 10>;
+inline constexpr ClassNames kFashionMnistClasses{"T-shirt/top", "Trouser",   "Pullover", "Dress",
+                                                 "Coat",        "Sandal",    "Shirt",    "Sneaker",
+                                                 "Bag",         "Ankle boot"};
+inline constexpr ClassNames kStrokeClasses{
+    "0 degrees",  "18 degrees",  "36 degrees",  "54 degrees",  "72 degrees",
+    "90 degrees", "108 degrees", "126 degrees", "144 degrees", "162 degrees"};
 
 /// Where Debian's package dataset-fashion-mnist puts its files.
 inline constexpr std::string_view kFashionMnistFolder = "/usr/share/datasets/fashion-mnist";

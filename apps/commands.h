@@ -1,0 +1,43 @@
+// The subcommands. Each returns the exit code.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "train_settings.h"
+
+namespace rein::app {
+
+enum ExitCode : int {
+  kOk = 0,
+  kInternal = 1,
+  kUsage = 2,
+  kData = 3,
+  kDiverged = 4,
+  kIo = 5,
+  kSignal = 128  // plus its number
+};
+
+struct TrainRequest {
+  TrainSettings settings;
+  std::filesystem::path out;  // empty: the next free number under runs/
+  bool force = false;         // replace a run that is there
+};
+int train(TrainRequest request);
+
+struct EvalRequest {
+  std::filesystem::path run;
+  std::string data;  // instead of what the run was trained on
+  int threads = 0;
+};
+int eval(const EvalRequest& request);
+
+struct PredictRequest {
+  std::filesystem::path run, file;
+  bool json = false;
+  bool logits = false;  // in JSON
+  int threads = 0;
+};
+int predict(const PredictRequest& request);
+
+}  // namespace rein::app

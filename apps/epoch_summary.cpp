@@ -1,0 +1,47 @@
+#include "epoch_summary.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace rein::app {
+
+void EpochSummary::add(const StepInfo& info) {
+  ++steps_;
+  last_step_ = info.step;
+  clipped_ += info.clipped;
+  loss_ += info.loss;
+  norm_ += info.norm;
+  clipped_norm_ += info.clipped_norm;
+  seconds_ += info.seconds;
+  largest_norm_ = std::max(largest_norm_, info.norm);
+}
+
+double EpochSummary::examples_a_second(int64_t batch_size) const {
+  return static_cast<double>(steps_ * batch_size) / seconds_;
+}
+
+std::string EpochSummary::to_text(int64_t batch_size, const Accuracy& test) const {
+  return fmt::format(
+      "loss {:.4f}  test accuracy {:.4f}  gradient norm {:.3g} -> {:.3g}  clipped {:.1f} %  {:.0f} "
+      "examples/s",
+      mean(loss_), test.share(), mean(norm_), mean(clipped_norm_),
+      100 * mean(static_cast<double>(clipped_)), examples_a_second(batch_size));
+}
+
+JsonObject EpochSummary::to_json(int64_t epoch, int64_t batch_size, const Accuracy& test) const {
+  return {{"epoch", epoch},
+          {"step", last_step_},
+          {"loss", mean(loss_)},
+          {"test_accuracy", test.share()},
+          {"test_correct", test.correct},
+          {"test_examples", test.total},
+          {"gradient_norm", mean(norm_)},
+          {"gradient_norm_max", largest_norm_},
+          {"clipped_gradient_norm", mean(clipped_norm_)},
+          {"clipped_share", mean(static_cast<double>(clipped_))},
+          {"examples_per_second", examples_a_second(batch_size)},
+          {"step_seconds", seconds_}};
+}
+
+}  // namespace rein::app

@@ -1,0 +1,25 @@
+// What is told of an epoch.
+#pragma once
+
+#include "classifier.h"
+#include "rein/io/json_lines.h"
+#include "rein/process/step_info.h"
+
+namespace rein::app {
+
+class EpochSummary {
+ public:
+  void add(const StepInfo& info);
+  std::string to_text(int64_t batch_size, const Accuracy& test) const;
+  JsonObject to_json(int64_t epoch, int64_t batch_size, const Accuracy& test) const;
+
+ private:
+  double mean(double sum) const { return steps_ > 0 ? sum / static_cast<double>(steps_) : 0; }
+  double examples_a_second(int64_t batch_size) const;
+
+  int64_t steps_ = 0, clipped_ = 0, last_step_ = 0;
+  double loss_ = 0, norm_ = 0, clipped_norm_ = 0, seconds_ = 0;  // sums
+  double largest_norm_ = 0;
+};
+
+}  // namespace rein::app

@@ -1,0 +1,28 @@
+// The network that the program trains.
+#pragma once
+
+#include "rein/nn/cell.h"
+#include "rein/nn/linear.h"
+
+namespace rein::app {
+
+/// Reads an image row by row: rows -> linear layer -> LSTM -> last output -> linear layer.
+/// Variables hidden/weights, hidden/biases, rnn/kernel, rnn/bias, out/weights, out/biases.
+class RowLstm {
+ public:
+  static constexpr int64_t kRows = 28, kColumns = 28, kClasses = 10;
+
+  RowLstm(Variables& variables, int64_t hidden);
+
+  /// images [batch, kRows, kColumns] -> [batch, kClasses]
+  Value logits(Value images) const;
+  /// Mean cross entropy; labels [batch].
+  Value cost(Value images, Value labels) const;
+
+ private:
+  Linear in_;
+  BasicLSTMCell cell_;
+  Linear out_;
+};
+
+}  // namespace rein::app

@@ -1,0 +1,87 @@
+#include "run_folder.h"
+
+#include <fmt/format.h>
+
+#include "rein/io/safetensors.h"
+#include "usage_error.h"
+#include "version.h"
+
+namespace rein::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+void make_folder(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) throw IoError(path.string(), "cannot make this folder: " + error.message());
+}
+
+fs::path next_free_number() {
+  make_folder("runs");
+  for (int n = 1;; ++n) {
+    const fs::path path = fs::path("runs") / std::to_string(n);
+    std::error_code error;
+    if (fs::create_directory(path, error)) return path;  // false if it was there
+    if (error) throw IoError(path.string(), "cannot make this folder: " + error.message());
+  }
+}
+
+bool exists(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+}  // namespace
+
+bool RunFolder::holds_run() const {
+  return app::exists(settings_file()) || app::exists(metrics_file()) || app::exists(weights_file());
+}
+
+RunFolder RunFolder::create(const fs::path& path, bool force) {
+  if (path.empty()) return RunFolder(next_free_number());
+  RunFolder run(path);
+  if (run.holds_run()) {
+    if (!force)
+      throw UsageError(
+          fmt::format("{}: a run is here already; give another --out, or --force to replace it",
+                      path.string()));
+    for (const fs::path& file : {run.weights_file(), run.metrics_file(), run.settings_file()}) {
+      std::error_code error;
+      fs::remove(file, error);
+      if (error) throw IoError(file.string(), "cannot remove it: " + error.message());
+    }
+  }
+  make_folder(path);
+  return run;
+}
+
+RunFolder RunFolder::open(const fs::path& path) {
+  RunFolder run(path);
+  if (!app::exists(run.settings_file()))
+    throw IoError(path.string(), app::exists(path) ? "no run: it holds no settings.toml"
+                                                   : "there is no such folder; give that of a run");
+  if (!app::exists(run.weights_file()))
+    throw IoError(path.string(),
+                  "holds no model.safetensors: no epoch of this run was finished; train again");
+  return run;
+}
+
+TrainSettings RunFolder::settings() const {
+  TrainSettings settings;
+  try {
+    set_from_file(settings, settings_file());
+  } catch (const UsageError& e) {
+    throw DataError(path_.string(), "settings", e.what());
+  }
+  return settings;
+}
+
+void RunFolder::save_weights(const Variables& variables, int64_t epoch, int64_t step) const {
+  save_variables(weights_file(), variables,
+                 {{"producer", fmt::format("rein {}", kVersion)},
+                  {"epoch", std::to_string(epoch)},
+                  {"step", std::to_string(step)}});
+}
+
+}  // namespace rein::app

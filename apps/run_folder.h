@@ -1,0 +1,36 @@
+// The directory of a run: settings.toml, metrics.jsonl, model.safetensors.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "rein/tensor/variables.h"
+#include "train_settings.h"
+
+namespace rein::app {
+
+class RunFolder {
+ public:
+  /// Makes the folder for a new run; an empty path stands for the next free number under runs/.
+  /// Throws UsageError if a run is there already, unless `force` says to replace it.
+  static RunFolder create(const std::filesystem::path& path, bool force);
+  /// A run that exists. Throws IoError.
+  static RunFolder open(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path settings_file() const { return path_ / "settings.toml"; }
+  std::filesystem::path metrics_file() const { return path_ / "metrics.jsonl"; }
+  std::filesystem::path weights_file() const { return path_ / "model.safetensors"; }
+
+  /// Throws DataError for settings that make no sense.
+  TrainSettings settings() const;
+  void save_weights(const Variables& variables, int64_t epoch, int64_t step) const;
+
+ private:
+  explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
+  bool holds_run() const;
+
+  std::filesystem::path path_;
+};
+
+}  // namespace rein::app

@@ -1,0 +1,178 @@
+#include "train_settings.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+#include <limits>
+#include <vector>
+
+#include "rein/base/text.h"
+#include "rein/process/clip.h"
+#include "usage_error.h"
+#include "version.h"
+
+namespace rein::app {
+namespace {
+
+using S = TrainSettings;
+
+constexpr double kMany = 1e9;
+
+constexpr std::array<TrainOption, 10> kOptions{{
+    {"data", "DIR",
+     "folder of the four Fashion-MNIST files, or 'generated' for the built-in task of strokes",
+     &S::data},
+    {"clip", "FORM", "gradient clipping: none, value:C, norm:C, average:C or global:C", &S::clip},
+    {"optimizer", "NAME", "adam, momentum or sgd", &S::optimizer},
+    {"learning_rate", "X", "step size of the optimizer", &S::learning_rate, 1e-12, 1e6},
+    {"epochs", "N", "passes over the training examples", &S::epochs, 1, kMany},
+    {"batch_size", "N", "examples a step", &S::batch_size, 1, 1 << 20},
+    {"hidden", "N", "units of the LSTM", &S::hidden, 1, 1 << 14},
+    {"limit", "N", "use only the first N training and test examples; 0 takes all", &S::limit, 0,
+     kMany},
+    {"seed", "N", "of initial weights and the order of examples", &S::seed, 0, kMany},
+    {"threads", "N", "0 takes all; the results do not depend on it", &S::threads, 0, 1024},
+}};
+
+template <class T>
+constexpr std::string_view kind_of();
+template <>
+constexpr std::string_view kind_of<std::string>() {
+  return "a text";
+}
+template <>
+constexpr std::string_view kind_of<int64_t>() {
+  return "a whole number";
+}
+template <>
+constexpr std::string_view kind_of<double>() {
+  return "a number";
+}
+
+template <class T>
+bool parse(std::string_view text, T& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+bool parse(std::string_view text, std::string& value) {
+  value = text;
+  return true;
+}
+
+// Stores a value that has been read, if it is within the bounds.
+template <class T>
+void store(S& settings, const TrainOption& option, T S::*member, T value) {
+  if constexpr (!std::is_same_v<T, std::string>)
+    if (!(static_cast<double>(value) >= option.least && static_cast<double>(value) <= option.most))
+      throw UsageError(fmt::format("{}: {} is not from {:.15g} to {:.15g}", option.key, value,
+                                   option.least, option.most));
+  settings.*member = std::move(value);
+}
+
+const TrainOption& option_of(std::string_view key) {
+  std::vector<std::string_view> keys;
+  for (const TrainOption& option : kOptions) {
+    if (option.key == key) return option;
+    keys.push_back(option.key);
+  }
+  throw UsageError(fmt::format("unknown setting '{}'{}\nknown are: {}", key,
+                               did_you_mean(key, keys), fmt::join(keys, ", ")));
+}
+
+void set_from_value(S& settings, const TrainOption& option, const SettingValue& value) {
+  std::visit(
+      [&]<class T>(T S::*member) {
+        if (const T* same = std::get_if<T>(&value)) return store(settings, option, member, *same);
+        if constexpr (std::is_same_v<T, double>)
+          if (const int64_t* whole = std::get_if<int64_t>(&value))
+            return store(settings, option, member, static_cast<double>(*whole));
+        throw UsageError(fmt::format("{}: {} is expected", option.key, kind_of<T>()));
+      },
+      option.member);
+}
+
+// Clip and optimizer are texts with a meaning.
+void check_meaning(const S& settings, const TrainOption& option) {
+  if (option.key == "clip") make_clip(settings.clip);
+  if (option.key == "optimizer") make_rule(settings);
+}
+
+}  // namespace
+
+std::span<const TrainOption> train_options() { return kOptions; }
+
+void set_from_text(S& settings, const TrainOption& option, std::string_view text) {
+  std::visit(
+      [&]<class T>(T S::*member) {
+        T value{};
+        if (!parse(text, value))
+          throw UsageError(fmt::format("{}: '{}' is not {}", option.key, text, kind_of<T>()));
+        store(settings, option, member, std::move(value));
+      },
+      option.member);
+  check_meaning(settings, option);
+}
+
+void set_from_assignment(S& settings, std::string_view assignment) {
+  const size_t equal = assignment.find('=');
+  if (equal == std::string_view::npos)
+    throw UsageError(fmt::format("--set {}: key=value is expected", assignment));
+  set_from_text(settings, option_of(assignment.substr(0, equal)), assignment.substr(equal + 1));
+}
+
+void set_from_file(S& settings, const std::filesystem::path& path) {
+  for (const Setting& setting : read_settings(path)) {
+    try {
+      const TrainOption& option = option_of(setting.key);
+      set_from_value(settings, option, setting.value);
+      check_meaning(settings, option);
+    } catch (const UsageError& e) {
+      throw UsageError(fmt::format("{}: {}: {}", path.string(), setting.place, e.what()));
+    }
+  }
+}
+
+void write_to_file(const S& settings, const std::filesystem::path& path) {
+  std::vector<Setting> all;
+  for (const TrainOption& option : kOptions)
+    std::visit(
+        [&](auto member) {
+          all.push_back({std::string(option.key), settings.*member});
+        },
+        option.member);
+  write_settings(path, fmt::format("settings of a run of rein {}", kVersion), all);
+}
+
+AnyTransform make_clip(std::string_view form) {
+  const size_t colon = form.find(':');
+  const std::string_view kind = form.substr(0, colon);
+  double c = 0;
+  const bool has_threshold = colon != std::string_view::npos;
+  if (!has_threshold && kind == "none") return MeasureNorm{};
+  if (has_threshold && parse(form.substr(colon + 1), c) && c > 0) {
+    if (kind == "value") return ClipByValue{.min = -c, .max = c};
+    if (kind == "norm") return ClipByNorm{.clip_norm = c};
+    if (kind == "average") return ClipByAverageNorm{.clip_norm = c};
+    if (kind == "global") return ClipByGlobalNorm{.clip_norm = c};
+  }
+  throw UsageError(fmt::format(
+      "clip: '{}' is none of these, with C a positive number:\n"
+      "  none       gradients as they are\n"
+      "  value:C    every element to [-C, C]\n"
+      "  norm:C     every variable's gradient to the norm C\n"
+      "  average:C  every variable's gradient to C, its norm divided by its number of elements\n"
+      "  global:C   all gradients together to the norm C",
+      form));
+}
+
+AnyRule make_rule(const S& settings) {
+  if (settings.optimizer == "adam") return Adam{.learning_rate = settings.learning_rate};
+  if (settings.optimizer == "momentum") return Momentum{.learning_rate = settings.learning_rate};
+  if (settings.optimizer == "sgd") return GradientDescent{.learning_rate = settings.learning_rate};
+  const std::string_view names[] = {"adam", "momentum", "sgd"};
+  throw UsageError(fmt::format("optimizer: '{}' is none of adam, momentum, sgd{}",
+                               settings.optimizer, did_you_mean(settings.optimizer, names)));
+}
+
+}  // namespace rein::app

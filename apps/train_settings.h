@@ -1,0 +1,55 @@
+// What a training run can be told, in one table: flags, keys of configuration files and the
+// settings of a run directory all come from it.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "rein/apply/rules.h"
+#include "rein/io/settings.h"
+#include "rein/process/transform.h"
+
+namespace rein::app {
+
+struct TrainSettings {
+  std::string data;  // a folder or `generated`; empty: decided when the data is loaded
+  std::string clip = "global:5";
+  std::string optimizer = "adam";
+  double learning_rate = 1e-3;
+  int64_t epochs = 6;
+  int64_t batch_size = 128;
+  int64_t hidden = 128;
+  int64_t limit = 0;  // examples; 0: all
+  int64_t seed = 1;
+  int64_t threads = 0;  // 0: all
+};
+
+struct TrainOption {
+  std::string_view key;  // `learning_rate`; its flag is `--learning-rate`
+  std::string_view value;
+  std::string_view help;
+  std::variant<std::string TrainSettings::*, int64_t TrainSettings::*, double TrainSettings::*>
+      member;
+  double least = 0, most = 0;  // of numbers
+};
+std::span<const TrainOption> train_options();
+
+/// Sets one option from text, as it stands on a command line. Throws UsageError.
+void set_from_text(TrainSettings& settings, const TrainOption& option, std::string_view text);
+/// The same for `key=value`; an unknown key is an error with a suggestion.
+void set_from_assignment(TrainSettings& settings, std::string_view assignment);
+/// Sets what a TOML file says. Throws UsageError with line and column, and as read_settings.
+void set_from_file(TrainSettings& settings, const std::filesystem::path& path);
+void write_to_file(const TrainSettings& settings, const std::filesystem::path& path);
+
+/// `none`, `value:C`, `norm:C`, `average:C` or `global:C` as a transform; all of them measure the
+/// norm. Throws UsageError.
+AnyTransform make_clip(std::string_view form);
+/// Throws UsageError for an unknown optimizer.
+AnyRule make_rule(const TrainSettings& settings);
+
+}  // namespace rein::app
