@@ -9,24 +9,24 @@
 namespace rein::kernels {
 namespace {
 
-constexpr int64_t kTileEdge = 64;  // tiles begin at multiples of this
-
-// The pieces that a product is cut into, along one side. They depend on the sizes alone.
+// The pieces that a product is cut into, along the longer side of c. They depend on the sizes
+// alone.
 struct Cut {
   bool rows = true;   // pieces of the rows of c, or of its columns
   int64_t grain = 1;  // rows or columns a piece
 };
 
-// Pieces of at least a few million operations (tens of microseconds) and at most sixteen: large
-// enough that single calls keep their speed, enough of them to share.
+// At most eight pieces, each worth handing to a thread (tens of microseconds). Narrow strips of
+// columns are slower than wide ones, short strips of rows are not.
 Cut cut(int64_t m, int64_t n, int64_t k) {
-  constexpr double kWorthSharing = 2e6;  // multiplications
+  constexpr double kWorthSharing = 4e6;  // multiplications
+  constexpr double kMostPieces = 8;
+  constexpr int64_t kRows = 16, kColumns = 128;
   const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  const auto pieces = static_cast<int64_t>(std::clamp(work / kWorthSharing, 1.0, kMostPieces));
   const bool rows = m >= n;
-  const int64_t side = rows ? m : n;
-  const auto pieces = static_cast<int64_t>(std::clamp(work / kWorthSharing, 1.0, 16.0));
-  const int64_t grain = (side + pieces - 1) / pieces;
-  return {rows, (grain + kTileEdge - 1) / kTileEdge * kTileEdge};
+  const int64_t side = rows ? m : n, unit = rows ? kRows : kColumns;
+  return {rows, (side + pieces * unit - 1) / (pieces * unit) * unit};
 }
 
 }  // namespace
@@ -36,9 +36,10 @@ void gemm(ThreadTeam& team, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k,
           int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc,
           std::byte* scratch) noexcept {
   if (m == 0 || n == 0) return;
+  constexpr int64_t kTransposedRows = 256;
   if (tb == Trans::yes) {  // products with a transposed b and few rows are up to five times slower
     T* untransposed = reinterpret_cast<T*>(scratch);
-    team.run_ranges(n, 4 * kTileEdge, [&](int64_t from, int64_t to) {
+    team.run_ranges(n, kTransposedRows, [&](int64_t from, int64_t to) {
       transpose(to - from, k, b + from * ldb, ldb, untransposed + from, n);
     });
     b = untransposed;

@@ -11,6 +11,31 @@ OpRow matmul_row(std::string name, Shape a, Shape b, MatMulOptions options) {
           }};
 }
 
+// An LSTM over 4 steps: x, kernel, bias, h, c; the scalar is taken of what `pick` makes of the
+// result.
+OpRow lstm_row(std::string name, std::function<Value(const LstmResult&)> pick,
+               std::set<size_t> differentiable = {}) {
+  const int64_t steps = 4, batch = 3, inputs = 2, units = 5;
+  return {.name = "lstm " + name,
+          .inputs = {{steps, batch, inputs},
+                     {inputs + units, 4 * units},
+                     {4 * units},
+                     {batch, units},
+                     {batch, units}},
+          .build =
+              [=](In in) {
+                return pick(lstm(in[0], in[1], in[2], in[3], in[4], {.forget_bias = 0.5}));
+              },
+          .differentiable = std::move(differentiable),
+          .second_order = false};
+}
+
+Value all_of(const LstmResult& r) {
+  const Value last[] = {r.h, r.c};
+  const Value parts[] = {r.outputs, stack(last)};
+  return concat(parts);
+}
+
 }  // namespace
 
 std::vector<OpRow> product_rows() {
@@ -23,6 +48,20 @@ std::vector<OpRow> product_rows() {
       matmul_row("inner size 0", {3, 0}, {0, 5}, {}),
       matmul_row("several tiles of rows", {300, 130}, {130, 70}, {}),
       matmul_row("several tiles of columns", {40, 200}, {600, 200}, {.transpose_b = true}),
+      lstm_row("outputs", [](const LstmResult& r) { return r.outputs; }),
+      lstm_row("last output alone", [](const LstmResult& r) { return r.h; }),
+      lstm_row("last cell alone", [](const LstmResult& r) { return r.c; }),
+      lstm_row("outputs, h and c", all_of),
+      lstm_row("weights alone", all_of, {1, 2}),
+      lstm_row("x alone", all_of, {0}),
+      lstm_row("first state alone", all_of, {3, 4}),
+      lstm_row("bias alone", [](const LstmResult& r) { return r.h; }, {2}),
+      {.name = "lstm several tiles",
+       .inputs = {{20, 64, 9}, {9 + 32, 128}, {128}, {64, 32}, {64, 32}},
+       .build = [](In in) { return all_of(lstm(in[0], in[1], in[2], in[3], in[4])); },
+       // Small weights: otherwise twenty steps bend so much that the quotient is no judge.
+       .map = [](size_t input, double x) { return input == 1 ? 0.05 * x : x; },
+       .second_order = false},
   };
 }
 

@@ -1,0 +1,70 @@
+// An LSTM over a whole sequence, forward and backward (Hochreiter, Schmidhuber: "Long short-term
+// memory", 1997, with the forget gate of Gers, Schmidhuber, Cummins, 2000; the layout is
+// TensorFlow's BasicLSTMCell). With z = [x_t, h_{t-1}] kernel + bias, in blocks i, j, f, o:
+//
+//     c_t = c_{t-1} sigmoid(f + forget_bias) + sigmoid(i) tanh(j),  h_t = tanh(c_t) sigmoid(o)
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "rein/base/thread_team.h"
+
+namespace rein::kernels {
+
+struct LstmSizes {
+  int64_t steps = 0, batch = 0, inputs = 0, units = 0;  // T, B, I, H
+};
+
+/// Arrays of the forward pass, row-major and dense.
+template <class T>
+struct LstmForward {
+  const T* x = nullptr;       // [T, B, I]
+  const T* kernel = nullptr;  // [I + H, 4H]
+  const T* bias = nullptr;    // [4H]
+  const T* h0 = nullptr;      // [B, H]
+  const T* c0 = nullptr;      // [B, H]
+  T forget_bias = 1;
+  // Results.
+  T* outputs = nullptr;  // [T, B, H]: h of every step
+  T* gates = nullptr;    // [T, B, 4H]: the values of i, j, f, o, for the backward pass
+  T* cells = nullptr;    // [T, B, H]: c of every step
+};
+
+/// Arrays of the backward pass. `d` stands for the derivative of the loss.
+template <class T>
+struct LstmBackward {
+  const T *x = nullptr, *kernel = nullptr, *h0 = nullptr, *c0 = nullptr;
+  const T *outputs = nullptr, *gates = nullptr, *cells = nullptr;
+  // What comes from above; null where the loss does not use that result.
+  const T* d_outputs = nullptr;  // [T, B, H]
+  const T* d_h = nullptr;        // [B, H]: of the last h alone
+  const T* d_c = nullptr;        // [B, H]: of the last c
+  // Results; null where nobody asks.
+  T* dx = nullptr;
+  T *dkernel = nullptr, *dbias = nullptr;
+  T *dh0 = nullptr, *dc0 = nullptr;
+};
+
+/// Rows of the batch are independent, so tiles of rows run through all steps on their own. Weights'
+/// gradients are products over all steps at once. Needs no scratch.
+void lstm_forward(ThreadTeam& team, const LstmSizes& sizes, const LstmForward<float>& p) noexcept;
+
+/// `scratch` holds `lstm_backward_scratch_bytes` bytes, aligned to a cache line.
+void lstm_backward(ThreadTeam& team, const LstmSizes& sizes, const LstmBackward<float>& p,
+                   std::byte* scratch) noexcept;
+size_t lstm_backward_scratch_bytes(const LstmSizes& sizes, bool needs_dx);
+
+/// The plain twins, step by step as the formulas read.
+namespace ref {
+template <class T>
+void lstm_forward(const LstmSizes& sizes, const LstmForward<T>& p) noexcept;
+
+/// `scratch`: `lstm_backward_scratch_bytes<T>` bytes.
+template <class T>
+void lstm_backward(const LstmSizes& sizes, const LstmBackward<T>& p, std::byte* scratch) noexcept;
+template <class T>
+size_t lstm_backward_scratch_bytes(const LstmSizes& sizes);
+}  // namespace ref
+
+}  // namespace rein::kernels

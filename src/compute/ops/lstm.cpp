@@ -1,0 +1,172 @@
+#include "rein/kernels/lstm.h"
+
+#include <cstring>
+
+#include "rules.h"
+
+namespace rein {
+namespace {
+
+// Spec, by spec, of the results of the forward op: outputs, h, c, and for its backward gates,
+// cells.
+constexpr size_t kOutputs = 0, kH = 1, kC = 2, kGates = 3, kCells = 4;
+
+kernels::LstmSizes sizes_of(const Shape& x, const Shape& h) {
+  return {.steps = x[0], .batch = x[1], .inputs = x[2], .units = h[1]};
+}
+
+// The backward pass as one op. Its fields say which results of the forward op the loss uses, and
+// which gradients are asked for. Arguments: x, kernel, h, c, outputs, gates, cells, and what comes
+// from above; results in the order of the fields.
+struct LstmGrad {
+  bool from_outputs = false, from_h = false, from_c = false;
+  bool to_x = false, to_weights = false, to_state = false;
+
+  static constexpr std::string_view name = "lstm_grad";
+  static constexpr std::string_view no_gradient =
+      "the fused backward has no second derivative; build the steps of the LSTM from matmul, "
+      "sigmoid and tanh";
+  bool operator==(const LstmGrad&) const = default;
+
+  std::vector<Spec> infer(Specs in) const {
+    const Spec &x = in[0], &kernel = in[1], &state = in[2];
+    std::vector<Spec> out;
+    if (to_x) out.push_back(x);
+    if (to_weights) out.insert(out.end(), {kernel, {Shape{kernel.shape[1]}, kernel.dtype}});
+    if (to_state) out.insert(out.end(), {state, state});
+    return out;
+  }
+
+  size_t scratch(Specs in) const {
+    const auto sizes = sizes_of(in[0].shape, in[2].shape);
+    return in[0].dtype == DType::float32 ? kernels::lstm_backward_scratch_bytes(sizes, to_x)
+                                         : kernels::ref::lstm_backward_scratch_bytes<double>(sizes);
+  }
+
+  template <class T>
+  kernels::LstmBackward<T> arrays(Ins in, Outs out) const {
+    kernels::LstmBackward<T> a{.x = in[0].as<T>(),
+                               .kernel = in[1].as<T>(),
+                               .h0 = in[2].as<T>(),
+                               .c0 = in[3].as<T>(),
+                               .outputs = in[4].as<T>(),
+                               .gates = in[5].as<T>(),
+                               .cells = in[6].as<T>()};
+    size_t next = 7;
+    if (from_outputs) a.d_outputs = in[next++].as<T>();
+    if (from_h) a.d_h = in[next++].as<T>();
+    if (from_c) a.d_c = in[next++].as<T>();
+    next = 0;
+    if (to_x) a.dx = out[next++].as<T>();
+    if (to_weights) {
+      a.dkernel = out[next++].as<T>();
+      a.dbias = out[next++].as<T>();
+    }
+    if (to_state) {
+      a.dh0 = out[next++].as<T>();
+      a.dc0 = out[next++].as<T>();
+    }
+    return a;
+  }
+
+  void forward(const Run& run, Ins in, Outs out) const {
+    const auto sizes = sizes_of(in[0].shape(), in[2].shape());
+    if (in[0].dtype() == DType::float32)
+      kernels::lstm_backward(run.team, sizes, arrays<float>(in, out), run.scratch);
+    else
+      kernels::ref::lstm_backward(sizes, arrays<double>(in, out), run.scratch);
+  }
+};
+
+struct LstmOp {
+  Lstm options;
+
+  static constexpr std::string_view name = "lstm";
+  bool operator==(const LstmOp&) const = default;
+
+  std::vector<Spec> infer(Specs in) const {
+    const Shape &x = in[0].shape, &kernel = in[1].shape, &bias = in[2].shape, &h = in[3].shape;
+    require_floating(in[0]);
+    for (const Spec& s : in) require_same_dtype(s, in[0]);
+    require(x.rank() == 3, "x is [steps, batch, inputs]");
+    require(x[0] > 0, "x has no steps");
+    require(h.rank() == 2 && h == in[4].shape, "h and c are [batch, units], both alike");
+    require(h[0] == x[1], "x and h differ in the batch");
+    require(h[1] > 0, "h has no units");
+    require(kernel == Shape{x[2] + h[1], 4 * h[1]}, "the kernel is [inputs + units, 4 units]");
+    require(bias == Shape{4 * h[1]}, "the bias is [4 units]");
+    const DType type = in[0].dtype;
+    const Shape sequence{x[0], x[1], h[1]};
+    return {{sequence, type},
+            {h, type},
+            {h, type},
+            {Shape{x[0], x[1], 4 * h[1]}, type},
+            {sequence, type}};
+  }
+
+  template <class T>
+  kernels::LstmForward<T> arrays(Ins in, Outs out) const {
+    return {.x = in[0].as<T>(),
+            .kernel = in[1].as<T>(),
+            .bias = in[2].as<T>(),
+            .h0 = in[3].as<T>(),
+            .c0 = in[4].as<T>(),
+            .forget_bias = static_cast<T>(options.forget_bias),
+            .outputs = out[kOutputs].as<T>(),
+            .gates = out[kGates].as<T>(),
+            .cells = out[kCells].as<T>()};
+  }
+
+  void forward(const Run& run, Ins in, Outs out) const {
+    const auto sizes = sizes_of(in[0].shape(), in[3].shape());
+    if (in[0].dtype() == DType::float32)
+      kernels::lstm_forward(run.team, sizes, arrays<float>(in, out));
+    else
+      kernels::ref::lstm_forward(sizes, arrays<double>(in, out));
+    copy_last_step(out[kOutputs], out[kH]);
+    copy_last_step(out[kCells], out[kC]);
+  }
+
+  static void copy_last_step(const Out& sequence, const Out& last) {
+    const size_t bytes = last.spec->bytes();
+    std::memcpy(last.data, sequence.as<std::byte>() + sequence.spec->bytes() - bytes, bytes);
+  }
+
+  Cotangents vjp(const Backward& r) const {
+    LstmGrad grad{.from_outputs = r.dout[kOutputs].has_value(),
+                  .from_h = r.dout[kH].has_value(),
+                  .from_c = r.dout[kC].has_value(),
+                  .to_x = r.needs(0),
+                  .to_weights = r.needs(1) || r.needs(2),
+                  .to_state = r.needs(3) || r.needs(4)};
+    std::vector<Operand> in{r.in[0],         r.in[1],       r.in[3],      r.in[4],
+                            r.out[kOutputs], r.out[kGates], r.out[kCells]};
+    for (size_t i : {kOutputs, kH, kC})
+      if (r.dout[i]) in.push_back(*r.dout[i]);
+    const Values d = apply_all(grad, in, Where::here());
+    Cotangents result(5);
+    size_t next = 0;
+    if (grad.to_x) result[0] = d[next++];
+    if (grad.to_weights) {
+      result[1] = d[next++];
+      result[2] = d[next++];
+    }
+    if (grad.to_state) {
+      result[3] = d[next++];
+      result[4] = d[next++];
+    }
+    return result;
+  }
+};
+
+}  // namespace
+
+LstmResult lstm(Operand x, Operand kernel, Operand bias, Operand h, Operand c, Lstm options,
+                Where where) {
+  const Operand operands[] = {std::move(x), std::move(kernel), std::move(bias), std::move(h),
+                              std::move(c)};
+  const Values all = apply_all(LstmOp{options}, operands, where);
+  return {all[kOutputs], all[kH], all[kC]};
+}
+
+}  // namespace rein

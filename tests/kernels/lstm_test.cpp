@@ -1,0 +1,235 @@
+#include "rein/kernels/lstm.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <ostream>
+#include <vector>
+
+#include "rein/base/memory.h"
+#include "rein/base/random.h"
+
+namespace rein::kernels {
+
+// How gtest names a case.
+void PrintTo(const LstmSizes& s, std::ostream* out) {
+  *out << "T" << s.steps << " B" << s.batch << " I" << s.inputs << " H" << s.units;
+}
+
+namespace {
+
+// Everything that goes in and comes out of both passes.
+template <class T>
+struct Problem {
+  using Array = std::vector<T>;
+  LstmSizes s;
+  Array x, kernel, bias, h0, c0, d_outputs, d_h, d_c;
+  Array outputs, gates, cells, dx, dkernel, dbias, dh0, dc0;
+
+  explicit Problem(const LstmSizes& sizes, double weight = 0.3) : s(sizes) {
+    const int64_t state = s.batch * s.units, sequence = s.steps * state, width = 4 * s.units;
+    uint64_t stream = 0;
+    const auto draw = [&](int64_t n, double size) {
+      const RandomStream random(Seed{5}, stream++);
+      Array a(static_cast<size_t>(n));
+      // float32 numbers in both types
+      for (size_t i = 0; i < a.size(); ++i)
+        a[i] = static_cast<T>(static_cast<float>(size * random.normal(i)));
+      return a;
+    };
+    const auto unset = [&](int64_t n) {
+      return Array(static_cast<size_t>(n), std::numeric_limits<T>::quiet_NaN());
+    };
+    x = draw(s.steps * s.batch * s.inputs, 1), kernel = draw((s.inputs + s.units) * width, weight);
+    bias = draw(width, weight), h0 = draw(state, 1), c0 = draw(state, 1);
+    d_outputs = draw(sequence, 1), d_h = draw(state, 1), d_c = draw(state, 1);
+    outputs = unset(sequence), gates = unset(4 * sequence), cells = unset(sequence);
+    dx = unset(s.steps * s.batch * s.inputs), dkernel = unset((s.inputs + s.units) * width);
+    dbias = unset(width), dh0 = unset(state), dc0 = unset(state);
+  }
+
+  LstmForward<T> forward() {
+    return {.x = x.data(),
+            .kernel = kernel.data(),
+            .bias = bias.data(),
+            .h0 = h0.data(),
+            .c0 = c0.data(),
+            .forget_bias = 1,
+            .outputs = outputs.data(),
+            .gates = gates.data(),
+            .cells = cells.data()};
+  }
+  LstmBackward<T> backward() {
+    return {.x = x.data(),
+            .kernel = kernel.data(),
+            .h0 = h0.data(),
+            .c0 = c0.data(),
+            .outputs = outputs.data(),
+            .gates = gates.data(),
+            .cells = cells.data(),
+            .d_outputs = d_outputs.data(),
+            .d_h = d_h.data(),
+            .d_c = d_c.data(),
+            .dx = dx.data(),
+            .dkernel = dkernel.data(),
+            .dbias = dbias.data(),
+            .dh0 = dh0.data(),
+            .dc0 = dc0.data()};
+  }
+  std::vector<std::pair<const char*, const Array*>> results() const {
+    return {{"outputs", &outputs}, {"gates", &gates}, {"cells", &cells}, {"dx", &dx},
+            {"dkernel", &dkernel}, {"dbias", &dbias}, {"dh0", &dh0},     {"dc0", &dc0}};
+  }
+};
+
+void run_fused(Problem<float>& p, const LstmBackward<float>& backward, int threads) {
+  ThreadTeam team(threads);
+  lstm_forward(team, p.s, p.forward());
+  Buffer scratch(lstm_backward_scratch_bytes(p.s, backward.dx != nullptr));
+  std::memset(scratch.data(), 0xff, scratch.size());  // NaN: what is read must have been written
+  lstm_backward(team, p.s, backward, scratch.data());
+}
+
+void run_plain(Problem<double>& p, const LstmBackward<double>& backward) {
+  ref::lstm_forward(p.s, p.forward());
+  Buffer scratch(ref::lstm_backward_scratch_bytes<double>(p.s));
+  ref::lstm_backward(p.s, backward, scratch.data());
+}
+
+// Differences over the largest number of the array. Every number is a sum of products of factors
+// at most as large, so roundings add up like a walk of (steps x units) of them; 64 times the
+// epsilon of float32 leaves room for all sizes here, and a wrong term is a thousand times larger.
+constexpr double kRounding = 64 * static_cast<double>(std::numeric_limits<float>::epsilon());
+
+double difference(const std::vector<float>& a, const std::vector<double>& b) {
+  double worst = 0, size = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (std::isnan(a[i])) return std::numeric_limits<double>::infinity();
+    worst = std::max(worst, std::abs(static_cast<double>(a[i]) - b[i]));
+    size = std::max(size, std::abs(b[i]));
+  }
+  return size == 0 ? worst : worst / size;
+}
+
+void expect_same(const Problem<float>& got, const Problem<double>& want) {
+  const auto g = got.results();
+  const auto w = want.results();
+  for (size_t i = 0; i < g.size(); ++i)
+    EXPECT_LE(difference(*g[i].second, *w[i].second), kRounding) << g[i].first;
+}
+
+class LstmOfSizes : public testing::TestWithParam<LstmSizes> {};
+INSTANTIATE_TEST_SUITE_P(Lstm, LstmOfSizes,
+                         testing::Values(LstmSizes{1, 1, 1, 1},       // nothing smaller
+                                         LstmSizes{1, 3, 2, 5},       // one step
+                                         LstmSizes{7, 1, 4, 16},      // one row
+                                         LstmSizes{4, 3, 0, 9},       // no inputs
+                                         LstmSizes{5, 2, 3, 17},      // a vector and a tail
+                                         LstmSizes{3, 5, 31, 33},     //
+                                         LstmSizes{300, 1, 3, 8},     // inputs in two products
+                                         LstmSizes{20, 50, 11, 64},   // tiles of unlike size
+                                         LstmSizes{28, 128, 28, 32},  // eight tiles
+                                         LstmSizes{2, 64, 200, 130}));
+
+TEST_P(LstmOfSizes, FusedAgreesWithThePlainTwinInDouble) {
+  Problem<float> fused(GetParam());
+  Problem<double> plain(GetParam());
+  run_fused(fused, fused.backward(), 1);
+  run_plain(plain, plain.backward());
+  expect_same(fused, plain);
+}
+
+TEST_P(LstmOfSizes, SaturatedGatesStayExact) {
+  Problem<float> fused(GetParam(), 40);
+  Problem<double> plain(GetParam(), 40);
+  run_fused(fused, fused.backward(), 1);
+  run_plain(plain, plain.backward());
+  // Sums of hundreds move by 1e-5 in float32, and gates that are not saturated with them; what
+  // is asked here is that nothing leaves its range.
+  for (float g : fused.gates) EXPECT_LE(std::abs(g), 1);
+  for (float h : fused.outputs) EXPECT_LE(std::abs(h), 1);
+  for (const auto& [name, array] : fused.results())
+    for (float v : *array) EXPECT_TRUE(std::isfinite(v)) << name;
+}
+
+TEST_P(LstmOfSizes, AnyNumberOfThreadsGivesTheSameBits) {
+  Problem<float> one(GetParam());
+  run_fused(one, one.backward(), 1);
+  for (int threads : {2, 3}) {
+    Problem<float> other(GetParam());
+    run_fused(other, other.backward(), threads);
+    for (size_t i = 0; i < one.results().size(); ++i) {
+      const auto [name, a] = one.results()[i];
+      const auto& b = *other.results()[i].second;
+      EXPECT_EQ(std::memcmp(a->data(), b.data(), b.size() * sizeof(float)), 0) << name;
+    }
+  }
+}
+
+// What the loss does not use comes as null; the rest must be as if it were zero.
+TEST(Lstm, AbsentUpstreamIsZero) {
+  for (int used = 0; used < 8; ++used) {
+    Problem<float> fused({.steps = 4, .batch = 9, .inputs = 3, .units = 10});
+    Problem<double> plain(fused.s);
+    auto backward = fused.backward();
+    if (!(used & 1)) backward.d_outputs = nullptr, plain.d_outputs.assign(9 * 10 * 4, 0);
+    if (!(used & 2)) backward.d_h = nullptr, plain.d_h.assign(9 * 10, 0);
+    if (!(used & 4)) backward.d_c = nullptr, plain.d_c.assign(9 * 10, 0);
+    run_fused(fused, backward, 1);
+    run_plain(plain, plain.backward());
+    expect_same(fused, plain);
+  }
+}
+
+// Results nobody asks for are null; the others must not change by a bit.
+TEST(Lstm, WhatIsAskedForDoesNotDependOnTheRest) {
+  Problem<float> all({.steps = 4, .batch = 9, .inputs = 3, .units = 10});
+  run_fused(all, all.backward(), 1);
+  for (int asked = 0; asked < 8; ++asked) {
+    Problem<float> some(all.s);
+    auto backward = some.backward();
+    if (!(asked & 1)) backward.dx = nullptr, some.dx = all.dx;
+    if (!(asked & 2)) {
+      backward.dkernel = backward.dbias = nullptr;
+      some.dkernel = all.dkernel, some.dbias = all.dbias;
+    }
+    if (!(asked & 4)) {
+      backward.dh0 = backward.dc0 = nullptr;
+      some.dh0 = all.dh0, some.dc0 = all.dc0;
+    }
+    run_fused(some, backward, 1);
+    for (size_t i = 0; i < all.results().size(); ++i)
+      EXPECT_EQ(*some.results()[i].second, *all.results()[i].second) << all.results()[i].first;
+  }
+}
+
+TEST(Lstm, NanStaysInItsRowAndReachesTheEnd) {
+  Problem<float> p({.steps = 5, .batch = 40, .inputs = 3, .units = 20});
+  const int64_t step = 2, row = 17;
+  p.x[static_cast<size_t>((step * p.s.batch + row) * p.s.inputs)] =
+      std::numeric_limits<float>::quiet_NaN();
+  run_fused(p, p.backward(), 1);
+  for (int64_t t = 0; t < p.s.steps; ++t)
+    for (int64_t b = 0; b < p.s.batch; ++b)
+      for (int64_t u = 0; u < p.s.units; ++u) {
+        const auto at = static_cast<size_t>((t * p.s.batch + b) * p.s.units + u);
+        EXPECT_EQ(std::isnan(p.outputs[at]), b == row && t >= step) << t << " " << b << " " << u;
+      }
+  for (float v : p.dkernel) EXPECT_TRUE(std::isnan(v));
+}
+
+TEST(Lstm, ForgetBiasIsAddedToTheForgetGate) {
+  Problem<double> p({.steps = 1, .batch = 1, .inputs = 1, .units = 1});
+  p.kernel.assign(8, 0);
+  p.bias = {0, 0, 0.25, 0};
+  auto forward = p.forward();
+  forward.forget_bias = 0.5;
+  ref::lstm_forward(p.s, forward);
+  EXPECT_DOUBLE_EQ(p.gates[2], 1 / (1 + std::exp(-0.75)));
+  EXPECT_DOUBLE_EQ(p.cells[0], p.c0[0] / (1 + std::exp(-0.75)));
+}
+
+}  // namespace
+}  // namespace rein::kernels
