@@ -67,20 +67,33 @@ void for_rows(ThreadTeam& team, const Broadcast& walk,
 template <class T>
 void unary(ThreadTeam& team, Unary f, const T* x, T* y, int64_t n) noexcept {
   team.run_ranges(n, kTile, [&](int64_t begin, int64_t end) {
-    ref::unary(f, x + begin, y + begin, end - begin);
+    if constexpr (std::is_same_v<T, float>)
+      simd::unary(f, x + begin, y + begin, end - begin);
+    else
+      ref::unary(f, x + begin, y + begin, end - begin);
   });
 }
 
 template <class T>
 void binary(ThreadTeam& team, Binary f, const Broadcast& walk, const T* a, const T* b,
             T* y) noexcept {
-  for_rows<T>(team, walk, {a, b, nullptr}, y, [&](const Rows<T>& rows) { ref::binary(f, rows); });
+  for_rows<T>(team, walk, {a, b, nullptr}, y, [&](const Rows<T>& rows) {
+    if constexpr (std::is_same_v<T, float>)
+      simd::binary(f, rows);
+    else
+      ref::binary(f, rows);
+  });
 }
 
 template <class T>
 void ternary(ThreadTeam& team, Ternary f, const Broadcast& walk, const T* a, const T* b, const T* c,
              T* y) noexcept {
-  for_rows<T>(team, walk, {a, b, c}, y, [&](const Rows<T>& rows) { ref::ternary(f, rows); });
+  for_rows<T>(team, walk, {a, b, c}, y, [&](const Rows<T>& rows) {
+    if constexpr (std::is_same_v<T, float>)
+      simd::ternary(f, rows);
+    else
+      ref::ternary(f, rows);
+  });
 }
 
 namespace {

@@ -24,4 +24,10 @@ template <class T>
 void ternary(Ternary f, const Rows<T>& rows) noexcept;
 }  // namespace ref
 
+namespace simd {
+void unary(Unary f, const float* x, float* y, int64_t n) noexcept;
+void binary(Binary f, const Rows<float>& rows) noexcept;
+void ternary(Ternary f, const Rows<float>& rows) noexcept;
+}  // namespace simd
+
 }  // namespace rein::kernels

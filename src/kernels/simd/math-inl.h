@@ -1,0 +1,197 @@
+// Functions on vectors of floats, for the kernels of this folder: `exp(d, x)` for a tag d of any
+// size. Errors are at most 3 ulp over the whole range, denormals included; NaN gives NaN, and
+// infinities and zeros give what the exact function gives. No branches, no tables.
+#include <hwy/highway.h>
+
+#include <limits>
+
+#if defined(REIN_KERNELS_SIMD_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef REIN_KERNELS_SIMD_MATH_INL_H_
+#undef REIN_KERNELS_SIMD_MATH_INL_H_
+#else
+#define REIN_KERNELS_SIMD_MATH_INL_H_
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace rein::kernels {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// a > b ? a : b and a < b ? a : b: the second where either is NaN. (Highway leaves that open: its
+/// fallback drops NaN; on x86 Max and Min are just this.)
+template <class V>
+HWY_INLINE V larger(V a, V b) {
+#if HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  return hn::Max(a, b);
+#else
+  return hn::IfThenElse(hn::Gt(a, b), a, b);
+#endif
+}
+template <class V>
+HWY_INLINE V smaller(V a, V b) {
+#if HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  return hn::Min(a, b);
+#else
+  return hn::IfThenElse(hn::Lt(a, b), a, b);
+#endif
+}
+
+/// NaN if either is.
+template <class V>
+HWY_INLINE V maximum(V a, V b) {
+  return hn::IfThenElse(hn::IsNaN(a), a, larger(a, b));
+}
+template <class V>
+HWY_INLINE V minimum(V a, V b) {
+  return hn::IfThenElse(hn::IsNaN(a), a, smaller(a, b));
+}
+
+/// x not below or above a bound; NaN stays.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V at_least(D d, float bound, V x) {
+  return larger(hn::Set(d, bound), x);
+}
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V at_most(D d, float bound, V x) {
+  return smaller(hn::Set(d, bound), x);
+}
+
+/// 2^n for integers -126 <= n <= 127.
+template <class D>
+HWY_INLINE hn::Vec<D> power_of_2(D d, hn::Vec<hn::RebindToSigned<D>> n) {
+  const hn::RebindToSigned<D> di;
+  return hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(n, hn::Set(di, 127))));
+}
+
+/// v 2^n, rounded once, for whole -252 <= n <= 254.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V scale(D d, V v, V n) {
+#if HWY_TARGET == HWY_AVX3
+  (void)d;
+  if constexpr (sizeof(v.raw) == 64)
+    return V{_mm512_scalef_ps(v.raw, n.raw)};
+  else if constexpr (sizeof(v.raw) == 32)
+    return V{_mm256_scalef_ps(v.raw, n.raw)};
+  else
+    return V{_mm_scalef_ps(v.raw, n.raw)};
+#else
+  const hn::RebindToSigned<D> di;
+  const auto whole = hn::ConvertTo(di, n);
+  const auto half = hn::ShiftRight<1>(whole);
+  return hn::Mul(hn::Mul(v, power_of_2(d, half)), power_of_2(d, hn::Sub(whole, half)));
+#endif
+}
+
+/// n and r with x = n ln2 + r, n whole, |r| <= ln2/2. ln2 stands in two parts, of which n times the
+/// first is exact.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void split_by_ln2(D d, V x, V& n, V& r) {
+  n = hn::Round(hn::Mul(x, hn::Set(d, 1.44269504088896341f)));
+  r = hn::NegMulAdd(n, hn::Set(d, 0.693145751953125f), x);
+  r = hn::NegMulAdd(n, hn::Set(d, 1.428606820309417e-06f), r);
+}
+
+/// c0 + c1 x, for polynomials in pairs: half the chain of Horner's form at the same number of
+/// instructions where x^2 is needed anyway.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V pair(D d, V x, float c0, float c1) {
+  return hn::MulAdd(hn::Set(d, c1), x, hn::Set(d, c0));
+}
+
+/// exp(r) - 1 for |r| <= ln2/2: r + r^2 P(r), minimax in the relative error (2.4e-10).
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V expm1_near_0(D d, V r) {
+  const V r2 = hn::Mul(r, r);
+  V p = pair(d, r, 1.39406684589e-3f, 1.98458814418e-4f);
+  p = hn::MulAdd(p, r2, pair(d, r, 4.16663604287e-2f, 8.33338945874e-3f));
+  p = hn::MulAdd(p, r2, pair(d, r, 5.00000004427e-1f, 1.66666663698e-1f));
+  return hn::MulAdd(r2, p, r);
+}
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V exp(D d, V x) {
+  V n, r;
+  // exp(-104) rounds to 0, exp(89) to infinity.
+  split_by_ln2(d, at_least(d, -104.0f, at_most(d, 89.0f, x)), n, r);
+  return scale(d, hn::Add(hn::Set(d, 1.0f), expm1_near_0(d, r)), n);
+}
+
+/// exp(-|x|), which cannot overflow.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V exp_minus_abs(D d, V x) {
+  V n, r;
+  split_by_ln2(d, at_least(d, -104.0f, hn::Neg(hn::Abs(x))), n, r);
+  return scale(d, hn::Add(hn::Set(d, 1.0f), expm1_near_0(d, r)), n);
+}
+
+/// e / (1 + e) or 1 / (1 + e), with e = exp(-|x|).
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V sigmoid(D d, V x) {
+  const V one = hn::Set(d, 1.0f), e = exp_minus_abs(d, x);
+  return hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e));
+}
+
+/// m / (m + 2) with the sign of x, m = exp(2|x|) - 1: nothing cancels near 0.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V tanh(D d, V x) {
+  const V a = hn::Abs(x);
+  V n, r;
+  split_by_ln2(d, at_most(d, 20.0f, hn::Add(a, a)), n, r);  // tanh(10) rounds to 1
+  const V s = scale(d, hn::Set(d, 1.0f), n);
+  const V m = hn::MulAdd(s, expm1_near_0(d, r), hn::Sub(s, hn::Set(d, 1.0f)));
+  return hn::CopySignToAbs(hn::Div(m, hn::Add(m, hn::Set(d, 2.0f))), x);
+}
+
+/// log(x 2^e) for normal positive x and whole e: x = m 2^k with m in [sqrt(1/2), sqrt(2)), then
+/// (k + e) ln2 + f - f^2/2 + f^3 P(f) with f = m - 1, minimax in the relative error (5.8e-9).
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V log_of_normal(D d, V x, V e) {
+  const hn::RebindToSigned<D> di;
+  const auto bits = hn::BitCast(di, x);
+  const auto k = hn::ShiftRight<23>(hn::Sub(bits, hn::Set(di, 0x3f3504f3)));  // bits of sqrt(1/2)
+  const V f = hn::Sub(hn::BitCast(d, hn::Sub(bits, hn::ShiftLeft<23>(k))), hn::Set(d, 1.0f));
+  const V n = hn::Add(hn::ConvertTo(d, k), e);
+  const V f2 = hn::Mul(f, f);
+  V p = pair(d, f, 1.2761575403e-1f, -7.63449519522e-2f);
+  p = hn::MulAdd(p, f2, pair(d, f, 1.42017582407e-1f, -1.31601820837e-1f));
+  p = hn::MulAdd(p, f2, pair(d, f, 2.0001226866e-1f, -1.66233574119e-1f));
+  p = hn::MulAdd(p, f2, pair(d, f, 3.33333317079e-1f, -2.50008210318e-1f));
+  V small = hn::MulAdd(hn::Mul(f2, f), p, hn::Mul(n, hn::Set(d, 1.428606820309417e-06f)));
+  small = hn::NegMulAdd(f2, hn::Set(d, 0.5f), small);
+  return hn::MulAdd(n, hn::Set(d, 0.693145751953125f), hn::Add(f, small));
+}
+
+/// -infinity at 0, NaN below.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V log(D d, V x) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const V zero = hn::Zero(d);
+  const auto denormal = hn::Lt(x, hn::Set(d, std::numeric_limits<float>::min()));
+  const V y = log_of_normal(d, hn::IfThenElse(denormal, hn::Mul(x, hn::Set(d, 0x1p23f)), x),
+                            hn::IfThenElse(denormal, hn::Set(d, -23.0f), zero));
+  const V nan = hn::Set(d, std::numeric_limits<float>::quiet_NaN());
+  const V special =  // x is 0, negative, infinite or NaN
+      hn::IfThenElse(hn::Eq(x, zero), hn::Set(d, -kInfinity),
+                     hn::IfThenElse(hn::Lt(x, zero), nan, x));
+  return hn::IfThenElse(hn::And(hn::Gt(x, zero), hn::Lt(x, hn::Set(d, kInfinity))), y, special);
+}
+
+/// log(1 + e) for 0 <= e <= 1: what the rounding of 1 + e loses is added back.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V log1p_to_1(D d, V e) {
+  const V one = hn::Set(d, 1.0f), u = hn::Add(one, e);
+  const V lost = hn::Sub(e, hn::Sub(u, one));
+  return hn::Add(log_of_normal(d, u, hn::Zero(d)), hn::Div(lost, u));
+}
+
+/// log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|))
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V softplus(D d, V x) {
+  return hn::Add(at_least(d, 0.0f, x), log1p_to_1(d, exp_minus_abs(d, x)));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace rein::kernels
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard of the current target

@@ -1,0 +1,17 @@
+// Instruction sets for which the vector code is built; the best that the processor has is chosen
+// when the program first calls a kernel. Every file of this folder begins, in this order, with
+//
+//     #include "kernels/simd/targets.h"
+//     #undef HWY_TARGET_INCLUDE
+//     #define HWY_TARGET_INCLUDE "kernels/simd/that_file.cpp"
+//     #include <hwy/foreach_target.h>
+//     #include <hwy/highway.h>
+//     #include "kernels/simd/math-inl.h"    // if it needs vector math
+//
+// and is compiled once for each of them: AVX-512 (Highway's AVX3), AVX2 with FMA, SSE4, and the
+// fallback of the compiler's baseline.
+#pragma once
+
+#ifndef HWY_DISABLED_TARGETS
+#define HWY_DISABLED_TARGETS HWY_SSSE3
+#endif
