@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "rein/compute/graph.h"
 
@@ -55,6 +56,18 @@ Value weigh(std::string_view op, const Value& losses, const std::optional<Operan
   return reduce(w ? mul(losses, *w, where) : losses, w, reduction, where);
 }
 
+// Labels and predictions as values, of one shape.
+Values same_shape(std::string_view op, Operand labels, Operand predictions, Where where) {
+  const Operand both[] = {std::move(labels), std::move(predictions)};
+  Values in = Operand::resolve(op, both, where);
+  if (in[0].shape() != in[1].shape())
+    throw InvalidArgument(op,
+                          fmt::format("both need the same shape, got labels {} and {}",
+                                      to_string(in[0].shape()), to_string(in[1].shape())),
+                          where);
+  return in;
+}
+
 void check_positive(std::string_view op, std::string_view name, double x, Where where) {
   if (!(x > 0)) throw InvalidArgument(op, fmt::format("{} is {}; it must be > 0", name, x), where);
 }
@@ -68,6 +81,39 @@ void check_smoothing(std::string_view op, double s, Where where) {
 Value smooth(const Value& labels, double s, Where where) {
   const double uniform = s / static_cast<double>(labels.shape().back());
   return add(mul(labels, 1 - s, where), uniform, where);
+}
+
+// One number a class, as a value beside the logits.
+std::optional<Value> class_weights_of(std::string_view op, const Value& logits,
+                                      const std::optional<Operand>& weights, Where where) {
+  if (!weights) return std::nullopt;
+  const Operand both[] = {logits, *weights};
+  const Value w = Operand::resolve(op, both, where)[1];
+  if (logits.shape().rank() == 0 || w.shape() != Shape{logits.shape().back()})
+    throw InvalidArgument(op,
+                          fmt::format("class_weights has one number a class, got {} for logits {}",
+                                      to_string(w.shape()), to_string(logits.shape())),
+                          where);
+  return w;
+}
+
+// The labels with class 0 in place of `index`, and 0 where it stood, 1 elsewhere. In float64, which
+// holds every label exactly.
+std::pair<Value, Value> ignore(const Value& labels, int64_t index, Where where) {
+  const Value number = cast(labels, DType::float64, where);
+  const Value kept = abs(sign(sub(number, static_cast<double>(index), where), where), where);
+  return {cast(mul(number, kept, where), labels.dtype(), where), kept};
+}
+
+// Cross entropies of smoothed labels; each class it is spread over counts with its weight.
+Value smoothed_losses(const Value& labels, const Value& logits, double smoothing,
+                      const std::optional<Value>& class_weights, Where where) {
+  const int64_t classes = logits.shape().rank() > 0 ? logits.shape().back() : 1;
+  const Value target = smooth(one_hot(labels, classes, logits.dtype(), where), smoothing, where);
+  if (!class_weights) return softmax_cross_entropy_with_logits(target, logits, where);
+  const Value weighted = mul(target, *class_weights, where);
+  return neg(reduce_sum(mul(weighted, log_softmax(logits, where), where), {.axes = {-1}}, where),
+             where);
 }
 
 // e^2 / 2 up to delta, delta (e - delta / 2) beyond, for e = |labels - predictions|.
@@ -95,7 +141,8 @@ Value absolute_difference(Operand labels, Operand predictions, LossOptions optio
 }
 
 Value log_cosh(Operand labels, Operand predictions, LossOptions options, Where where) {
-  const Value e = sub(std::move(predictions), std::move(labels), where);
+  const Values in = same_shape("log_cosh", std::move(labels), std::move(predictions), where);
+  const Value e = sub(in[1], in[0], where);
   // log(cosh(e)) = e + log(1 + exp(-2 e)) - log(2)
   const Value losses =
       sub(add(e, softplus(mul(e, -2.0, where), where), where), 0.69314718055994530942, where);
@@ -135,56 +182,39 @@ Value sparse_softmax_cross_entropy(Operand labels, Operand logits,
   const Values in = Operand::resolve(op, both, where);
   Value label = in[0];
   const Value logit = in[1];
+  const auto class_weights = class_weights_of(op, logit, options.class_weights, where);
+  std::optional<Value> kept;
+  if (options.ignore_index) std::tie(label, kept) = ignore(label, *options.ignore_index, where);
 
-  std::optional<Value> kept;  // 1 for labels that count, 0 for those to ignore
-  if (options.ignore_index) {
-    const Value number = cast(label, DType::float64, where);  // exact
-    const Value differs =
-        abs(sign(sub(number, static_cast<double>(*options.ignore_index), where), where), where);
-    label = cast(mul(number, differs, where), label.dtype(), where);  // class 0 in their place
-    kept = cast(differs, logit.dtype(), where);
-  }
-
-  const bool smoothed = options.label_smoothing > 0 && logit.shape().rank() > 0;
-  Value losses;
-  if (smoothed) {
-    const Value target = smooth(one_hot(label, logit.shape().back(), logit.dtype(), where),
-                                options.label_smoothing, where);
-    if (options.class_weights) {
-      const Value weighted = mul(target, *options.class_weights, where);
-      losses =
-          neg(reduce_sum(mul(weighted, log_softmax(logit, where), where), {.axes = {-1}}, where),
-              where);
-    } else {
-      losses = softmax_cross_entropy_with_logits(target, logit, where);
-    }
-  } else {
-    losses = sparse_softmax_cross_entropy_with_logits(logit, label, where);
+  const bool smoothed = options.label_smoothing > 0;
+  Value losses = smoothed
+                     ? smoothed_losses(label, logit, options.label_smoothing, class_weights, where)
+                     : sparse_softmax_cross_entropy_with_logits(logit, label, where);
+  if (kept) {  // whatever the losses of the others are, NaN included
+    kept = cast(*kept, losses.dtype(), where);
+    losses = rein::where(*kept, losses, zeros_like(losses), where);
   }
 
   auto weights = weights_of(op, losses, options.weights, where);
-  auto multiply_weights = [&](const Value& by) {
-    weights = weights ? mul(*weights, by, where) : by;
+  auto multiply = [&](std::optional<Value>& product, const Value& by) {
+    product = product ? mul(*product, by, where) : by;
   };
-  if (kept) {
-    losses = rein::where(*kept, losses, zeros_like(losses), where);  // even if not finite
-    multiply_weights(*kept);
+  if (kept) multiply(weights, *kept);
+  std::optional<Value> factor = weights;
+  if (class_weights) {
+    const Value of_label = gather(*class_weights, label, where);
+    multiply(weights, of_label);
+    if (!smoothed) multiply(factor, of_label);  // smoothed losses have theirs
   }
-  Value weighted = weights ? mul(losses, *weights, where) : losses;
-  if (options.class_weights) {
-    const Value of_label = gather(*options.class_weights, label, where);
-    multiply_weights(of_label);
-    if (!smoothed) weighted = mul(weighted, of_label, where);
-  }
-  return reduce(weighted, weights, options.reduction, where);
+  return reduce(factor ? mul(losses, *factor, where) : losses, weights, options.reduction, where);
 }
 
 Value weighted_cross_entropy_with_logits(Operand labels, Operand logits, Operand pos_weight,
                                          Where where) {
-  const Operand all[] = {std::move(labels), std::move(logits), std::move(pos_weight)};
-  const Values in = Operand::resolve("weighted_cross_entropy_with_logits", all, where);
-  const Value &z = in[0], &x = in[1], &q = in[2];
-  const Value factor = add(mul(sub(q, 1.0, where), z, where), 1.0, where);
+  const Values in =
+      same_shape("weighted_cross_entropy_with_logits", std::move(labels), std::move(logits), where);
+  const Value &z = in[0], &x = in[1];
+  const Value factor = add(mul(z, std::move(pos_weight), where), sub(1.0, z, where), where);
   return add(mul(sub(1.0, z, where), x, where), mul(factor, softplus(neg(x, where), where), where),
              where);
 }
