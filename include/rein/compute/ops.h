@@ -52,13 +52,15 @@ Value softplus(Operand x, Where where = Where::here());
 inline Value operator-(Value x) { return neg(x); }
 
 /// max(min(x, hi), lo): TensorFlow's order, so lo wins if lo > hi. The bounds may be numbers or
-/// values that broadcast to x's shape. The gradient is 0 where clipped.
+/// values that broadcast to x's shape. Where x is clipped its gradient is 0 and goes to the bound;
+/// a NaN stays.
 Value clip_by_value(Operand x, Operand lo, Operand hi, Where where = Where::here());
-/// a where condition is not 0, else b; all of one shape.
+/// a where condition is not 0, else b; all of one dtype. No gradient flows to the condition.
 Value where(Operand condition, Operand a, Operand b, Where where = Where::here());
-/// 1 where a > b, else 0, in their type. No gradient.
+/// 1 where a > b, else 0, in their type; its gradient is 0.
 Value greater(Operand a, Operand b, Where where = Where::here());
-/// To another dtype. The gradient is cast back; from or to an integer type there is none.
+/// To another dtype: to integers by truncation, to the nearest one there is if it does not fit, NaN
+/// to 0. The gradient is cast back; from or to an integer type there is none.
 Value cast(Operand x, DType dtype, Where where = Where::here());
 /// x, through which no gradient flows.
 Value stop_gradient(Operand x, Where where = Where::here());

@@ -15,9 +15,7 @@ struct Add : BinaryOp<Binary::add> {
 struct Sub : BinaryOp<Binary::sub> {
   static constexpr std::string_view name = "sub";
   Cotangents vjp(const Backward& b) const {
-    Cotangents d{sum_to(b.dy(), b.in[0].shape()), {}};
-    if (b.needs(1)) d[1] = neg(sum_to(b.dy(), b.in[1].shape()));
-    return d;
+    return {sum_to(b.dy(), b.in[0].shape()), neg(sum_to(b.dy(), b.in[1].shape()))};
   }
 };
 
