@@ -71,6 +71,7 @@ BasicLSTMCell::BasicLSTMCell(Variables& variables, std::string name, int64_t inp
                              int64_t num_units, BasicLSTMCellOptions options, Where where)
     : num_units_(num_units),
       forget_bias_(options.forget_bias),
+      activation_(options.activation),
       kernel_(variables.add(name + "/kernel", {input_size + num_units, 4 * num_units},
                             options.kernel, where)),
       bias_(variables.add(name + "/bias", {4 * num_units}, zeros(), where)) {}
@@ -82,14 +83,16 @@ RNNCell::Result BasicLSTMCell::step(Value x, const CellState& state, Where where
   const Values gates = split(affine(x, h, kernel_, bias_, where), 4, {.axis = 1}, where);
   const Value i = gates[0], j = gates[1], f = gates[2], o = gates[3];
   const Value kept = mul(c, sigmoid(add(f, forget_bias_, where), where), where);
-  const Value new_c = add(kept, mul(sigmoid(i, where), tanh(j, where), where), where);
-  const Value new_h = mul(tanh(new_c, where), sigmoid(o, where), where);
+  const Value new_c =
+      add(kept, mul(sigmoid(i, where), activate(j, activation_, where), where), where);
+  const Value new_h = mul(activate(new_c, activation_, where), sigmoid(o, where), where);
   return {new_h, {{new_c, new_h}}};
 }
 
 RNNCell::Sequence BasicLSTMCell::sequence(Value x, const CellState& state, Where where) const {
   expect_input("BasicLSTMCell", kernel_.name(), x, 3, kernel_.shape()[0] - num_units_, where);
   expect_state("BasicLSTMCell", *this, state, x.shape()[1], where);
+  if (!is_fused()) return RNNCell::sequence(x, state, where);
   const LstmResult result = lstm(x, kernel_, bias_, state.values[1], state.values[0],
                                  {.forget_bias = forget_bias_}, where);
   return {result.outputs, result.h, {{result.c, result.h}}};
@@ -203,8 +206,27 @@ RNNCell::Sequence MultiRNNCell::sequence(Value x, const CellState& state, Where 
 
 // ---------------------------------------------------------------- static_rnn
 
+namespace {
+
+// Lengths beside x [batch, size]: as a column [batch, 1] of its dtype.
+Value lengths_of(const Operand& sequence_length, const Value& x, Where where) {
+  const Operand both[] = {sequence_length, x};
+  const Value lengths = Operand::resolve("static_rnn", both, where)[0];
+  const int64_t batch = x.shape()[0];
+  if (lengths.shape() != Shape{batch} || is_floating(lengths.dtype()))
+    throw InvalidArgument(
+        "static_rnn",
+        fmt::format("sequence_length must be integers [{}], one an example, got {}", batch,
+                    to_string(lengths.spec())),
+        where);
+  return reshape(cast(lengths, x.dtype(), where), {batch, 1}, where);
+}
+
+}  // namespace
+
 Unrolled static_rnn(const RNNCell& cell, std::span<const Value> inputs,
-                    std::optional<CellState> initial_state, Where where) {
+                    std::optional<CellState> initial_state, std::optional<Operand> sequence_length,
+                    Where where) {
   if (inputs.empty())
     throw InvalidArgument("static_rnn", "the list of inputs is empty; it needs one value a step",
                           where);
@@ -219,6 +241,18 @@ Unrolled static_rnn(const RNNCell& cell, std::span<const Value> inputs,
   const int64_t steps = static_cast<int64_t>(inputs.size());
   const Shape& row = inputs[0].shape();
 
+  if (sequence_length) {
+    const Value lengths = lengths_of(*sequence_length, inputs[0], where);
+    Unrolled all{{}, state};
+    for (const Value& x : inputs) {
+      const RNNCell::Result result = cell.step(x, all.state, where);
+      const Value runs = greater(lengths, static_cast<double>(all.outputs.size()), where);
+      all.outputs.push_back(rein::where(runs, result.output, 0.0, where));
+      for (size_t i = 0; i < all.state.values.size(); ++i)
+        all.state.values[i] = rein::where(runs, result.state.values[i], all.state.values[i], where);
+    }
+    return all;
+  }
   if (!cell.is_fused()) {
     Unrolled all{{}, state};
     for (const Value& x : inputs) {

@@ -170,7 +170,11 @@ Value softmax_cross_entropy(Operand labels, Operand logits, SoftmaxCrossEntropyO
   Values in = Operand::resolve(op, both, where);
   if (options.label_smoothing > 0 && in[0].shape().rank() > 0)
     in[0] = smooth(in[0], options.label_smoothing, where);
-  const Value losses = softmax_cross_entropy_with_logits(in[0], in[1], where);
+  const Value losses =
+      options.true_gradient
+          ? neg(reduce_sum(mul(in[0], log_softmax(in[1], where), where), {.axes = {-1}}, where),
+                where)
+          : softmax_cross_entropy_with_logits(in[0], in[1], where);
   return weigh(op, losses, options.weights, options.reduction, where);
 }
 

@@ -4,6 +4,7 @@
 #include "rein/nn/cell.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
 
 #include "golden.h"
@@ -19,6 +20,10 @@ using rein::Value;
 using rein::Values;
 using rein::Variables;
 
+// The tensors of a case as values of a graph, by name: x, lengths, initial_state/NAME,
+// upstream/NAME.
+using Inputs = std::map<std::string, Value, std::less<>>;
+
 // What a cell makes of a sequence: [T, B, H] and its states after it.
 struct Sequence {
   Value outputs;
@@ -29,7 +34,7 @@ struct Model {
   std::unique_ptr<Variables> variables;
   std::string prefix{};             // of the names that the parameters have here
   std::vector<std::string> states;  // their names in the file
-  std::function<Sequence(Variables& variables, Value x, const Values& initial)> run{};
+  std::function<Sequence(Variables& variables, const Inputs& in)> run{};
 };
 
 std::unique_ptr<Variables> new_variables(const Case& c) {
@@ -73,11 +78,10 @@ std::shared_ptr<const rein::RNNCell> make_cell(Variables& variables, const std::
   }
   if (op == "BasicLSTMCell") {
     only(attrs, {"op", "num_units", "forget_bias", "activation"}, "attribute");
-    if (read_activation(attrs) != rein::Activation::tanh)
-      throw Skip("an LSTM of another activation is not built yet");
     return std::make_shared<rein::BasicLSTMCell>(
         variables, name, inputs, attrs.at("num_units").as<int64_t>(),
-        rein::BasicLSTMCellOptions{.forget_bias = number_or(attrs, "forget_bias", 1)});
+        rein::BasicLSTMCellOptions{.forget_bias = number_or(attrs, "forget_bias", 1),
+                                   .activation = read_activation(attrs)});
   }
   if (op == "BasicRNNCell") {
     only(attrs, {"op", "num_units", "activation"}, "attribute");
@@ -88,15 +92,35 @@ std::shared_ptr<const rein::RNNCell> make_cell(Variables& variables, const std::
   throw Skip("cell '" + op + "' is not built yet");
 }
 
-Sequence by_static_rnn(const rein::RNNCell& cell, Value x, const Values& initial) {
-  const auto [outputs, state] = rein::static_rnn(cell, rein::unstack(x), rein::CellState{initial});
+// As the case has it, or zeros.
+Value state_of(const Inputs& in, const std::string& name, const rein::Shape& shape) {
+  const auto found = in.find("initial_state/" + name);
+  if (found != in.end()) return found->second;
+  const Value x = in.at("x");
+  return x.graph().constant(Tensor(shape, x.dtype()));
+}
+
+rein::CellState initial_state(const rein::RNNCell& cell, const Inputs& in) {
+  const int64_t batch = in.at("x").shape()[1];
+  const auto names = cell.state_names();
+  rein::CellState state;
+  for (size_t i = 0; i < names.size(); ++i)
+    state.values.push_back(state_of(in, names[i], {batch, cell.state_sizes()[i]}));
+  return state;
+}
+
+Sequence by_static_rnn(const rein::RNNCell& cell, const Inputs& in) {
+  std::optional<rein::Operand> lengths;
+  if (const auto found = in.find("lengths"); found != in.end()) lengths = found->second;
+  const auto [outputs, state] =
+      rein::static_rnn(cell, rein::unstack(in.at("x")), initial_state(cell, in), lengths);
   return {rein::stack(outputs), state.values};
 }
 
-Sequence by_steps(const rein::RNNCell& cell, Value x, const Values& initial) {
-  rein::CellState state{initial};
+Sequence by_steps(const rein::RNNCell& cell, const Inputs& in) {
+  rein::CellState state = initial_state(cell, in);
   Values outputs;
-  for (const Value& row : rein::unstack(x)) {
+  for (const Value& row : rein::unstack(in.at("x"))) {
     const auto result = cell.step(row, state);
     outputs.push_back(result.output);
     state = result.state;
@@ -104,14 +128,14 @@ Sequence by_steps(const rein::RNNCell& cell, Value x, const Values& initial) {
   return {rein::stack(outputs), state.values};
 }
 
-Model tensorflow_model(const Case& c, bool by_step) {
+using Way = Sequence (*)(const rein::RNNCell& cell, const Inputs& in);
+
+Model tensorflow_model(const Case& c, Way way) {
   Model m{
       .variables = new_variables(c), .prefix = c.op == "MultiRNNCell" ? "" : "cell/", .states = {}};
   const auto cell = make_cell(*m.variables, c.op, c.attrs(), "cell", width(c));
   m.states = cell->state_names();
-  m.run = [cell, by_step](Variables&, Value x, const Values& initial) {
-    return by_step ? by_steps(*cell, x, initial) : by_static_rnn(*cell, x, initial);
-  };
+  m.run = [cell, way](Variables&, const Inputs& in) { return way(*cell, in); };
   return m;
 }
 
@@ -140,12 +164,15 @@ std::optional<Value> weight_if(Variables& variables, const Value& beside, const 
 Model keras_lstm_model(const Case& c) {
   Model m = held_model(c, {"h", "c"});
   const bool backwards = flag_or(c.attrs(), "go_backwards", false);
-  m.run = [backwards](Variables& variables, Value x, const Values& initial) -> Sequence {
+  m.run = [backwards](Variables& variables, const Inputs& in) -> Sequence {
+    const Value x = in.at("x");
     const auto weight = [&](const char* name) { return weight_if(variables, x, name); };
     const auto w =
         keras_lstm(weight("kernel").value(), weight("recurrent_kernel").value(), weight("bias"));
-    const auto result = rein::lstm(backwards ? reversed(x) : x, w.kernel, w.bias, initial[0],
-                                   initial[1], {.forget_bias = 0});
+    const rein::Shape state{x.shape()[1], w.bias.shape()[0] / 4};
+    const auto result =
+        rein::lstm(backwards ? reversed(x) : x, w.kernel, w.bias, state_of(in, "h", state),
+                   state_of(in, "c", state), {.forget_bias = 0});
     return {result.outputs, {result.h, result.c}};
   };
   return m;
@@ -155,8 +182,13 @@ Model keras_lstm_model(const Case& c) {
 Model torch_lstm_model(const Case& c) {
   unset(c.attrs(), {"bidirectional", "proj_size"});
   Model m = held_model(c, {"h", "c"});
-  m.run = [](Variables& variables, Value x, const Values& initial) -> Sequence {
-    const Values h = rein::unstack(initial[0]), cell = rein::unstack(initial[1]);
+  const auto layers = static_cast<int64_t>(number_or(c.attrs(), "num_layers", 1));
+  const auto units = c.attrs().at("hidden_size").as<int64_t>();
+  m.run = [layers, units](Variables& variables, const Inputs& in) -> Sequence {
+    Value x = in.at("x");
+    const rein::Shape state{layers, x.shape()[1], units};
+    const Values h = rein::unstack(state_of(in, "h", state));
+    const Values cell = rein::unstack(state_of(in, "c", state));
     Values last_h, last_c;
     for (size_t k = 0; k < h.size(); ++k) {
       const auto weight = [&](const std::string& name) {
@@ -176,111 +208,106 @@ Model torch_lstm_model(const Case& c) {
 
 // ---------------------------------------------------------------- running and comparing
 
-// Everything that a case asks for, by name, as the results of one function of x, the initial states
-// and the upstream weights.
-struct Question {
-  const Case& c;
-  const Model& model;
-  std::vector<Tensor> inputs{};
-  std::vector<std::string> names{};    // of the results of `answer`
-  std::vector<std::string> sources{};  // of the gradients
+using Tensors = std::map<std::string, Tensor, std::less<>>;
 
-  Question(const Case& the_case, const Model& the_model) : c(the_case), model(the_model) {
-    inputs.push_back(read_tensor(c.at("x")));
-    for (const auto& name : model.states)
-      inputs.push_back(read_tensor(c.at("initial_state").at(name)));
-    names.push_back("outputs");
-    for (const auto& name : model.states) names.push_back("final_state/" + name);
-    const Json* upstream = c.find("upstream");
-    if (!upstream) return;
-    inputs.push_back(read_tensor(upstream->at("outputs")));
-    for (const auto& name : model.states) inputs.push_back(read_tensor(upstream->at(name)));
-    names.push_back("loss");
-    if (const Json* grads = c.expect().find("grads")) sources = grads->keys;
-    for (const auto& name : sources) names.push_back("grads/" + name);
+Tensors read_inputs(const Case& c) {
+  Tensors inputs{{"x", read_tensor(c.at("x"))}};
+  if (const Json* lengths = c.find("lengths")) inputs["lengths"] = read_tensor(*lengths);
+  for (const std::string group : {"initial_state", "upstream"})
+    if (const Json* json = c.find(group))
+      for (size_t i = 0; i < json->keys.size(); ++i)
+        inputs[group + "/" + json->keys[i]] = read_tensor(json->items[i]);
+  return inputs;
+}
+
+// Everything that a case asks for, by name: outputs, final_state/NAME, loss, grads/NAME.
+Inputs answer(const Case& c, const Model& model, const Inputs& in) {
+  const Sequence sequence = model.run(*model.variables, in);
+  Inputs results{{"outputs", sequence.outputs}};
+  for (size_t i = 0; i < model.states.size(); ++i)
+    results["final_state/" + model.states[i]] = sequence.states[i];
+  if (in.find("upstream/outputs") == in.end()) return results;
+
+  Value loss = rein::reduce_sum(in.at("upstream/outputs") * sequence.outputs);
+  for (size_t i = 0; i < model.states.size(); ++i)
+    loss = loss + rein::reduce_sum(in.at("upstream/" + model.states[i]) * sequence.states[i]);
+  results["loss"] = loss;
+  const Json* want = c.expect().find("grads");
+  if (!want) return results;
+  Values sources;
+  for (const auto& name : want->keys) {
+    const auto input = in.find(name);
+    sources.push_back(input != in.end()
+                          ? input->second
+                          : loss.graph().parameter(model.variables->at(model.prefix + name)));
   }
+  const Values grads = rein::gradients(loss, sources);
+  for (size_t i = 0; i < grads.size(); ++i) results["grads/" + want->keys[i]] = grads[i];
+  return results;
+}
 
-  Value source(std::span<const Value> in, const std::string& name) const {
-    if (name == "x") return in[0];
-    for (size_t i = 0; i < model.states.size(); ++i)
-      if (name == "initial_state/" + model.states[i]) return in[1 + i];
-    return in[0].graph().parameter(model.variables->at(model.prefix + name));
-  }
+Tensors run_eagerly(const Case& c, const Model& model, const Tensors& inputs) {
+  rein::GradientTape tape;
+  Inputs in;
+  for (const auto& [name, tensor] : inputs) in[name] = tape.input(tensor);
+  Tensors results;
+  for (const auto& [name, value] : answer(c, model, in)) results[name] = value.tensor();
+  return results;
+}
 
-  Values answer(std::span<const Value> in) const {
-    const size_t n = model.states.size();
-    const Sequence sequence = model.run(*model.variables, in[0],
-                                        Values(in.begin() + 1, in.begin() + 1 + std::ptrdiff_t(n)));
-    Values results{sequence.outputs};
-    results.insert(results.end(), sequence.states.begin(), sequence.states.end());
-    if (in.size() == 1 + n) return results;
-    Value loss = rein::reduce_sum(in[1 + n] * results[0]);
-    for (size_t i = 1; i <= n; ++i) loss = loss + rein::reduce_sum(in[1 + n + i] * results[i]);
-    results.push_back(loss);
-    Values xs;
-    for (const auto& name : sources) xs.push_back(source(in, name));
-    const Values grads = rein::gradients(loss, xs);
-    results.insert(results.end(), grads.begin(), grads.end());
+Tensors run_recorded(const Case& c, const Model& model, const Tensors& inputs) {
+  std::vector<std::string> names;  // of the results
+  const auto function = [&](std::span<const Value> values) {
+    Inputs in;
+    for (auto value = values.begin(); const auto& [name, tensor] : inputs) in[name] = *value++;
+    Values results;
+    for (const auto& [name, value] : answer(c, model, in)) {
+      names.push_back(name);
+      results.push_back(value);
+    }
     return results;
-  }
-};
-
-void compare_outputs(Check& check, const std::string& way, const Tensor& got, const Json& want) {
-  if (!want.is(Json::Kind::array)) return check.equal(way + "outputs", got, want);
-  const rein::Shape step(got.shape().dims().subspan(1));  // a list of steps, some of them null
-  for (size_t t = 0; t < want.items.size(); ++t)
-    check.equal(indexed(way + "outputs", t), got.piece(static_cast<int64_t>(t) * step.size(), step),
-                want.items[t]);
-}
-
-void compare(Check& check, const std::string& way, const Question& question,
-             const std::vector<Tensor>& results) {
-  const auto member = [&](const char* group, size_t i, const std::string& name) {
-    const Json* want = check.want(group);
-    if (const Json* value = want ? want->find(name) : nullptr)
-      check.equal(way + question.names[i], results[i], *value);
   };
-  if (const Json* want = check.want("outputs")) compare_outputs(check, way, results[0], *want);
-  const size_t n = question.model.states.size();
-  for (size_t i = 0; i < n; ++i) member("final_state", 1 + i, question.model.states[i]);
-  if (results.size() == 1 + n) return;
-  if (const Json* want = check.want("loss")) check.equal(way + "loss", results[1 + n], *want);
-  for (size_t i = 0; i < question.sources.size(); ++i)
-    member("grads", 2 + n + i, question.sources[i]);
+  std::vector<Tensor> tensors;
+  std::vector<rein::Spec> specs;
+  for (const auto& [name, tensor] : inputs) {
+    tensors.push_back(tensor);
+    specs.push_back(tensor.spec());
+  }
+  rein::ThreadTeam team;
+  auto recording = rein::record_forward(function, specs, team);
+  recording.run(tensors);
+  Tensors results;
+  for (size_t i = 0; i < names.size(); ++i) results[names[i]] = recording.output(i);
+  return results;
 }
 
-void load(const Case& c, Model& model) {
+void compare(Check& check, const std::string& way, const Tensors& results) {
+  const auto one = [&](const std::string& name, const Json& want) {
+    const auto found = results.find(name);
+    if (found == results.end()) return check.that(false, name + " is nothing that the cell has");
+    check.equal(way + name, found->second, want);
+  };
+  if (const Json* want = check.want("outputs")) one("outputs", *want);
+  if (const Json* want = check.want("loss")) one("loss", *want);
+  for (const std::string group : {"final_state", "grads"})
+    if (const Json* want = check.want(group))
+      for (size_t i = 0; i < want->keys.size(); ++i)
+        one(group + "/" + want->keys[i], want->items[i]);
+}
+
+void run_model(const Case& c, Check& check, const std::string& way, const Model& model) {
   const Json& params = c.at("params");
   for (size_t i = 0; i < params.keys.size(); ++i)
     model.variables->assign(model.variables->at(model.prefix + params.keys[i]),
                             read_tensor(params.items[i]));
-}
-
-void run_model(const Case& c, Check& check, const std::string& way, Model model) {
-  load(c, model);
-  const Question question(c, model);
-
-  rein::GradientTape tape;
-  Values values;
-  for (const Tensor& input : question.inputs) values.push_back(tape.input(input));
-  std::vector<Tensor> results;
-  for (const Value& value : question.answer(values)) results.push_back(value.tensor());
-  compare(check, "eager " + way, question, results);
-
-  rein::ThreadTeam team;
-  std::vector<rein::Spec> specs;
-  for (const Tensor& input : question.inputs) specs.push_back(input.spec());
-  auto recording = rein::record_forward(
-      [&](std::span<const Value> in) { return question.answer(in); }, specs, team);
-  recording.run(question.inputs);
-  results.clear();
-  for (size_t i = 0; i < question.names.size(); ++i) results.push_back(recording.output(i));
-  compare(check, "recorded " + way, question, results);
+  const Tensors inputs = read_inputs(c);
+  compare(check, "eager " + way, run_eagerly(c, model, inputs));
+  compare(check, "recorded " + way, run_recorded(c, model, inputs));
 }
 
 void tensorflow(const Case& c, Check& check) {
-  run_model(c, check, "static_rnn: ", tensorflow_model(c, false));
-  run_model(c, check, "steps: ", tensorflow_model(c, true));
+  run_model(c, check, "static_rnn: ", tensorflow_model(c, by_static_rnn));
+  if (!c.find("lengths")) run_model(c, check, "steps: ", tensorflow_model(c, by_steps));
 }
 
 void keras(const Case& c, Check& check) { run_model(c, check, "", keras_lstm_model(c)); }
@@ -290,27 +317,18 @@ void torch(const Case& c, Check& check) { run_model(c, check, "", torch_lstm_mod
 
 Family cell_family() {
   const Names inputs{"params", "x", "initial_state", "upstream"};
+  const Names or_lengths{"params", "x", "initial_state", "upstream", "lengths"};
   const Names expect{"outputs", "final_state", "loss", "grads"};
-  return {{"BasicLSTMCell",
-           "tensorflow",
-           {"num_units", "forget_bias", "activation"},
-           inputs,
-           expect,
-           tensorflow},
-          {"BasicRNNCell", "tensorflow", {"num_units", "activation"}, inputs, expect, tensorflow},
-          {"MultiRNNCell", "tensorflow", {"cells"}, inputs, expect, tensorflow},
-          {"LSTM",
-           "keras",
-           {"units", "use_bias", "unit_forget_bias", "go_backwards"},
-           inputs,
-           expect,
-           keras},
-          {"LSTM",
-           "pytorch",
-           {"input_size", "hidden_size", "bias", "num_layers", "bidirectional", "proj_size"},
-           inputs,
-           expect,
-           torch}};
+  const Names lstm{"num_units", "forget_bias", "activation"};
+  const Names rnn{"num_units", "activation"};
+  const Names keras_lstm{"units", "use_bias", "unit_forget_bias", "go_backwards"};
+  const Names torch_lstm{"input_size", "hidden_size",   "bias",
+                         "num_layers", "bidirectional", "proj_size"};
+  return {{"BasicLSTMCell", "tensorflow", lstm, or_lengths, expect, tensorflow},
+          {"BasicRNNCell", "tensorflow", rnn, or_lengths, expect, tensorflow},
+          {"MultiRNNCell", "tensorflow", {"cells"}, or_lengths, expect, tensorflow},
+          {"LSTM", "keras", keras_lstm, inputs, expect, keras},
+          {"LSTM", "pytorch", torch_lstm, inputs, expect, torch}};
 }
 
 }  // namespace golden

@@ -92,6 +92,14 @@ void Check::equal(const std::string& what, const Tensor& got, const Json& want) 
 
 void Check::equal(const std::string& what, const Tensor& got, const Json& want, Tolerance t) {
   if (want.is_null()) return;
+  if (want.is(Json::Kind::array)) {
+    const rein::Shape row(got.shape().dims().subspan(1));
+    that(static_cast<int64_t>(want.items.size()) == got.shape()[0], what + ": another length");
+    for (size_t i = 0; i < want.items.size() && wrong_.empty(); ++i)
+      equal(indexed(what, i), got.piece(static_cast<int64_t>(i) * row.size(), row), want.items[i],
+            t);
+    return;
+  }
   const std::string found = difference(got, want, t);
   that(found.empty(), what + ": " + found);
 }

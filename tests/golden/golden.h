@@ -74,7 +74,8 @@ class Check {
   /// The expectation of this name, which then counts as compared; or nothing.
   const Json* want(std::string_view name);
 
-  /// A null where a tensor could be is not looked at.
+  /// `want` is a tensor or a list of those along axis 0. A null where a tensor could be is not
+  /// looked at.
   void equal(const std::string& what, const rein::Tensor& got, const Json& want);
   void equal(const std::string& what, const rein::Tensor& got, const Json& want, Tolerance t);
   /// The same for a number, which takes the dtype of `want`.

@@ -144,8 +144,11 @@ Value keras_huber(const Inputs& in) {
                                            .reduction = Reduction::none}));
 }
 Value keras_log_cosh(const Inputs& in) {
+  // Keras takes log(2) in float32, whatever the dtype.
+  constexpr double log_2 = 0.69314718055994530942;
+  constexpr double off = log_2 - double{static_cast<float>(log_2)};
   return of_examples(
-      in, rein::log_cosh(in["labels"], in["predictions"], {.reduction = Reduction::none}));
+      in, rein::log_cosh(in["labels"], in["predictions"], {.reduction = Reduction::none}) + off);
 }
 void require_logits(const Inputs& in) {
   if (!flag_or(in.c.attrs(), "from_logits", false))
@@ -185,9 +188,10 @@ Value torch_cross_entropy(const Inputs& in) {
   const bool mean = text_or(in.c.attrs(), "reduction", "mean") == "mean";
   if (!classes) {
     if (in.list("weight")) throw Skip("class weights of probabilities are not built yet");
-    return rein::softmax_cross_entropy(
-        in["labels"], in["logits"],
-        {.label_smoothing = smoothing, .reduction = read_reduction(in, "mean")});
+    return rein::softmax_cross_entropy(in["labels"], in["logits"],
+                                       {.label_smoothing = smoothing,
+                                        .true_gradient = true,
+                                        .reduction = read_reduction(in, "mean")});
   }
   return rein::sparse_softmax_cross_entropy(
       in["labels"], in["logits"],

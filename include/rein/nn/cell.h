@@ -49,13 +49,18 @@ class RNNCell {
   virtual bool is_fused() const { return false; }
 };
 
+enum class Activation : uint8_t { tanh, relu, sigmoid, linear };
+Value activate(Value x, Activation activation, Where where = Where::here());
+
 struct BasicLSTMCellOptions {
   double forget_bias = 1;  // added when the cell runs, not stored
+  Activation activation = Activation::tanh;
   Initializer kernel = glorot_uniform();
 };
 /// tf.nn.rnn_cell.BasicLSTMCell. Variables `name/kernel` [input_size + num_units, 4 num_units],
 /// gates i, j, f, o, and `name/bias` [4 num_units], zeros at first:
-/// c' = c sigmoid(f + forget_bias) + sigmoid(i) tanh(j), h' = tanh(c') sigmoid(o). State (c, h).
+/// c' = c sigmoid(f + forget_bias) + sigmoid(i) tanh(j), h' = tanh(c') sigmoid(o), or another
+/// activation in place of tanh (then there is no op for a sequence). State (c, h).
 class BasicLSTMCell final : public RNNCell {
  public:
   BasicLSTMCell(Variables& variables, std::string name, int64_t input_size, int64_t num_units,
@@ -66,16 +71,14 @@ class BasicLSTMCell final : public RNNCell {
   int64_t output_size() const override { return num_units_; }
   Result step(Value x, const CellState& state, Where where = Where::here()) const override;
   Sequence sequence(Value x, const CellState& state, Where where = Where::here()) const override;
-  bool is_fused() const override { return true; }
+  bool is_fused() const override { return activation_ == Activation::tanh; }
 
  private:
   int64_t num_units_;
   double forget_bias_;
+  Activation activation_;
   Variable kernel_, bias_;
 };
-
-enum class Activation : uint8_t { tanh, relu, sigmoid, linear };
-Value activate(Value x, Activation activation, Where where = Where::here());
 
 struct BasicRNNCellOptions {
   Activation activation = Activation::tanh;
@@ -124,8 +127,11 @@ struct Unrolled {
 };
 /// tf.nn.static_rnn: runs the cell over a list of inputs [batch, input_size], one a step, from
 /// `initial_state` (zeros if there is none). Of a fused cell it takes `sequence`, so that the list
-/// costs nothing. Throws InvalidArgument if the list is empty or its shapes differ.
+/// costs nothing. With `sequence_length`, integers [batch], it goes step by step: from its length
+/// on the outputs of an example are 0 and its state stays. Throws InvalidArgument if the list is
+/// empty or shapes differ.
 Unrolled static_rnn(const RNNCell& cell, std::span<const Value> inputs,
-                    std::optional<CellState> initial_state = {}, Where where = Where::here());
+                    std::optional<CellState> initial_state = {},
+                    std::optional<Operand> sequence_length = {}, Where where = Where::here());
 
 }  // namespace rein

@@ -60,10 +60,14 @@ Value smooth_l1(Operand labels, Operand predictions, SmoothL1Options options = {
 
 struct SoftmaxCrossEntropyOptions {
   double label_smoothing = 0;  // in [0, 1]: labels (1 - s) + s / classes
+  bool true_gradient = false;  // see below
   std::optional<Operand> weights{};
   Reduction reduction = Reduction::sum_over_nonzero_weights;
 };
-/// softmax_cross_entropy_with_logits of labels [..., classes]: a loss a row.
+/// softmax_cross_entropy_with_logits of labels [..., classes]: a loss a row. The gradient with
+/// respect to the logits is softmax - labels, as in TensorFlow; where the labels of a row do not
+/// sum to 1 that is not the derivative, which is softmax sum(labels) - labels, as in PyTorch:
+/// `true_gradient` takes it.
 Value softmax_cross_entropy(Operand labels, Operand logits, SoftmaxCrossEntropyOptions options = {},
                             Where where = Where::here());
 
