@@ -33,8 +33,9 @@ class Update {
         team_(team) {}
 
   void run() const {
+    merge_rows(gradients_);
     for (size_t i = 0; i < gradients_.size(); ++i)
-      if (gradients_.kind(i) == Gradients::Kind::sparse) prepare_sparse(i);
+      if (gradients_.kind(i) == Gradients::Kind::sparse && as_dense(i)) spread(i);
     const Layout& layout = gradients_.layout();
     run_tasks(&team_, task_count(layout), [&](int64_t task) {
       for_part_of_block(layout, task, [&](size_t i, size_t begin, size_t end) {
@@ -56,9 +57,8 @@ class Update {
             rule_.sparse_update() == SparseUpdate::dense);
   }
 
-  void prepare_sparse(size_t i) const {
-    merge_in_place(gradients_.sparse(i));
-    if (!as_dense(i)) return;
+  // Writes the dense gradient that a sparse one stands for.
+  void spread(size_t i) const {
     const IndexedSlices& slices = gradients_.sparse(i);
     const auto out = gradients_.dense<T>(i);
     std::ranges::fill(out, T{0});

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "process/check.h"
@@ -26,10 +28,10 @@ Gradient merged(const Gradient& g) {
   return g.is_sparse() ? Gradient(merge_duplicates(g.sparse())) : g;
 }
 
-double safe_norm(const Gradient& merged_gradient) {
-  return visit_float(merged_gradient.values().dtype(), [&](auto zero) {
-    return l2_norm(merged_gradient.values().flat<decltype(zero)>());
-  });
+double safe_norm(const Gradient& g) {
+  const Gradient whole = merged(g);
+  return visit_float(g.values().dtype(),
+                     [&](auto zero) { return l2_norm(whole.values().flat<decltype(zero)>()); });
 }
 
 // Times a factor; with 1, the very same gradient.
@@ -65,6 +67,24 @@ class Slices {
   }
 
   size_t count() const { return static_cast<size_t>(count_); }
+
+  /// The norm of each slice, without overflow and underflow.
+  template <class T>
+  std::vector<double> norms(std::span<const T> x) const {
+    std::vector<double> largest(count(), 0.0), factors, sums(count(), 0.0);
+    for_each([&](size_t s, size_t i) {
+      const double size = std::abs(static_cast<double>(x[i]));
+      if (size > largest[s] || std::isnan(size)) largest[s] = size;  // nothing is above NaN
+    });
+    for (double size : largest) factors.push_back(unit_factor(size));
+    for_each([&](size_t s, size_t i) {
+      const double v = static_cast<double>(x[i]) * factors[s];
+      sums[s] += v * v;
+    });
+    for (size_t s = 0; s < sums.size(); ++s)
+      sums[s] = std::isfinite(largest[s]) ? std::sqrt(sums[s]) / factors[s] : largest[s];
+    return sums;
+  }
 
   /// Calls f(slice, element) for all elements in their order.
   template <class F>
@@ -105,13 +125,13 @@ Gradient clip_slices(const Gradient& g, double clip_norm, const ClipByNormOption
     });
     return g.with_values(std::move(out));
   }
-  std::vector<std::vector<T>> members(slices.count());
-  slices.for_each([&](size_t s, size_t i) { members[s].push_back(from[i]); });
+  const std::vector<double> norms = slices.norms(from);
   std::vector<double> scales;
-  for (const auto& m : members)
-    scales.push_back(scale_to(l2_norm(std::span<const T>(m)), clip_norm));
-  if (std::ranges::all_of(scales, [](double s) { return s == 1; })) return g;
-  slices.for_each([&](size_t s, size_t i) { kernels::scale_into(&from[i], scales[s], &to[i], 1); });
+  for (double norm : norms) scales.push_back(scale_to(norm, clip_norm));
+  if (std::ranges::all_of(scales, [](double scale) { return scale == 1; })) return g;
+  slices.for_each([&](size_t s, size_t i) {
+    to[i] = scales[s] == 1 ? from[i] : static_cast<T>(from[i] * scales[s]);
+  });
   return g.with_values(std::move(out));
 }
 
@@ -122,16 +142,13 @@ Gradient clip_by_norm(const Gradient& g, double clip_norm, ClipByNormOptions opt
   check_gradient("clip_by_norm", g, where);
   if (!g) return g;
   const bool safe = options.semantics == Semantics::safe;
-  const Gradient whole = safe ? merged(g) : g;
+  if (safe && options.axes.empty()) return scaled(g, scale_to(safe_norm(g), clip_norm));
   return visit_float(g.values().dtype(), [&](auto zero) -> Gradient {
     using T = decltype(zero);
     if (!options.axes.empty()) {
+      const Gradient whole = safe ? merged(g) : g;
       Gradient clipped = clip_slices<T>(whole, clip_norm, options, where);
       return clipped.values().data() == whole.values().data() ? g : clipped;
-    }
-    if (safe) {
-      const double scale = scale_to(safe_norm(whole), clip_norm);
-      return scale == 1 ? g : scaled(whole, scale);
     }
     const T sum = tensorflow::sum_of_squares(g.values().flat<T>());
     return map<T>(
@@ -144,13 +161,10 @@ Gradient clip_by_average_norm(const Gradient& g, double clip_norm, Semantics sem
   check_threshold("clip_by_average_norm", clip_norm, semantics, where);
   check_gradient("clip_by_average_norm", g, where);
   if (!g) return g;
+  const auto n = static_cast<double>(g.shape().size());
+  if (semantics == Semantics::safe) return scaled(g, scale_to(safe_norm(g), clip_norm * n));
   // TensorFlow makes a sparse gradient dense here, which merges its rows too.
   const Gradient whole = merged(g);
-  const auto n = static_cast<double>(g.shape().size());
-  if (semantics == Semantics::safe) {
-    const double scale = scale_to(safe_norm(whole), clip_norm * n);
-    return scale == 1 ? g : scaled(whole, scale);
-  }
   return visit_float(g.values().dtype(), [&](auto zero) -> Gradient {
     using T = decltype(zero);
     const T sum = tensorflow::sum_of_squares(whole.values().flat<T>());
@@ -186,7 +200,7 @@ double norm_of_all(std::string_view op, std::span<const Gradient> gradients, Sem
   if (semantics == Semantics::safe) {
     std::vector<double> norms;
     for (const Gradient& g : gradients)
-      if (g) norms.push_back(safe_norm(merged(g)));
+      if (g) norms.push_back(safe_norm(g));
     return joint_norm(norms);
   }
   const auto dtype = common_dtype(op, gradients, where);

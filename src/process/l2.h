@@ -1,7 +1,6 @@
-// The safe L2 norm: neither overflow nor underflow, one order of adding.
+// The safe L2 norm: in double, without overflow and underflow, in one order.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <span>
 
@@ -10,18 +9,23 @@ namespace rein {
 /// Elements whose squares are added up before anything else joins.
 inline constexpr size_t kNormBlock = 16384;
 
-/// The norm, `sum` being the sum of the squares of `x` as double arithmetic gave it.
-double root(double sum, std::span<const float> x);
-double root(double sum, std::span<const double> x);
+/// The norm of at most one block of numbers; not finite exactly when one of them is not.
+double block_norm(std::span<const float> x);
+double block_norm(std::span<const double> x);
 
+/// The norm of several things together, from the norm of each. Of one: that norm, to the bit.
+double joint_norm(std::span<const double> norms);
+
+/// Of any number: the joint norm of its blocks.
 double l2_norm(std::span<const float> x);
 double l2_norm(std::span<const double> x);
 
-/// sqrt of the sum of squares of norms. Of one norm: that norm, to the bit.
-double joint_norm(std::span<const double> norms);
-
 /// What a clip by norm multiplies by: 1 where nothing is to be clipped, and where the norm is not
-/// finite (there is no length to shorten; scaling by 0 would lose the finite numbers beside it).
+/// finite (there is no length to shorten, and 0 would lose the finite numbers beside it).
 double scale_to(double norm, double clip_norm);
+
+/// The power of two that brings the largest of some positive numbers near 1: what multiplies before
+/// squares are added, exactly.
+double unit_factor(double largest);
 
 }  // namespace rein

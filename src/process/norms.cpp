@@ -1,68 +1,66 @@
 #include "rein/process/norms.h"
 
 #include <cmath>
+#include <utility>
 
 #include "process/l2.h"
-#include "process/pieces.h"
+#include "process/norm_blocks.h"
 #include "process/sparse.h"
-#include "rein/kernels/norm.h"
 
 namespace rein {
 
-Norms::Norms(const Variables& variables) : each_(variables.size(), 0.0) {
+Norms::Norms(const Variables& variables) : of_variable(variables.size()) {
   const auto& entries = variables.layout().entries;
-  size_t in_task = kNormBlock;  // small variables share a task
+  size_t in_task = kNormBlock;
   for (size_t i = 0; i < entries.size(); ++i)
     for (size_t at = 0; at < entries[i].size; at += kNormBlock) {
-      if (in_task >= kNormBlock) tasks_.push_back(blocks_.size()), in_task = 0;
-      blocks_.push_back({i, at, std::min(kNormBlock, entries[i].size - at)});
-      in_task += blocks_.back().size;
+      if (in_task >= kNormBlock) {
+        tasks.push_back(blocks.size());
+        in_task = 0;
+      }
+      blocks.push_back({i, at, std::min(kNormBlock, entries[i].size - at)});
+      in_task += blocks.back().size;
     }
-  tasks_.push_back(blocks_.size());
-  sums_.resize(blocks_.size());
+  tasks.push_back(blocks.size());
+  of_block.resize(blocks.size());
 }
 
+template <class T>
+void join_blocks(Norms& norms, Gradients& gradients) {
+  const double scale = std::abs(gradients.scale);
+  size_t first = 0;
+  for (size_t i = 0; i < norms.of_variable.size(); ++i) {
+    size_t last = first;
+    while (last < norms.blocks.size() && norms.blocks[last].variable == i) ++last;
+    double norm = 0;
+    if (gradients.kind(i) == Gradients::Kind::dense)
+      norm = joint_norm(std::span(norms.of_block).subspan(first, last - first));
+    else if (gradients.kind(i) == Gradients::Kind::sparse)
+      norm = l2_norm(std::as_const(gradients).stored<T>(i));
+    norms.of_variable[i] = scale * norm;
+    first = last;
+  }
+}
+template void join_blocks<float>(Norms&, Gradients&);
+template void join_blocks<double>(Norms&, Gradients&);
+
 void Norms::take(Gradients& gradients) {
+  merge_rows(gradients);
   visit_float(gradients.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const Gradients& g = gradients;
-    run_tasks(gradients.team, static_cast<int64_t>(tasks_.size()) - 1, [&](int64_t task) {
-      const auto t = static_cast<size_t>(task);
-      for (size_t b = tasks_[t]; b < tasks_[t + 1]; ++b)
-        if (g.kind(blocks_[b].variable) == Gradients::Kind::dense)
-          sums_[b] = kernels::sum_of_squares(
-              g.dense<T>(blocks_[b].variable).data() + blocks_[b].begin, blocks_[b].size);
-    });
-    size_t b = 0;
-    const double scale = std::abs(gradients.scale);
-    for (size_t i = 0; i < each_.size(); ++i) {
-      double sum = 0;
-      for (; b < blocks_.size() && blocks_[b].variable == i; ++b) sum += sums_[b];
-      switch (g.kind(i)) {
-        case Gradients::Kind::absent:
-          each_[i] = 0;
-          break;
-        case Gradients::Kind::dense:
-          each_[i] = scale * root(sum, g.dense<T>(i));
-          break;
-        case Gradients::Kind::sparse:
-          merge_in_place(gradients.sparse(i));
-          each_[i] = scale * l2_norm(g.stored<T>(i));
-          break;
-      }
-    }
+    for_each_block<T>(*this, gradients,
+                      [&](size_t b, std::span<const T> x) { of_block[b] = block_norm(x); });
+    join_blocks<T>(*this, gradients);
   });
 }
 
-double Norms::global() const { return joint_norm(each_); }
+double Norms::global() const { return joint_norm(of_variable); }
 
 void Norms::report_non_finite(const Gradients& gradients, StepInfo& info) const {
-  if (!info.finite) return;
-  for (size_t i = 0; i < each_.size(); ++i)
-    if (!std::isfinite(each_[i])) {
+  for (size_t i = 0; i < of_variable.size() && info.non_finite.empty(); ++i)
+    if (!std::isfinite(of_variable[i])) {
       info.finite = false;
       info.non_finite = gradients.name(i);
-      return;
     }
 }
 

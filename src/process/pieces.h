@@ -2,7 +2,7 @@
 #pragma once
 
 #include <algorithm>
-#include <ranges>
+#include <cstdint>
 
 #include "rein/tensor/variables.h"
 
@@ -20,22 +20,22 @@ void run_tasks(ThreadTeam* team, int64_t n_tasks, F&& task) {
   for (int64_t i = 0; i < n_tasks; ++i) task(i);
 }
 
-/// Calls f(variable, begin, end) for the part of every array that lies in piece `task` of the
-/// block; begin and end count from the start of the block.
+inline int64_t task_count(const Layout& layout) {
+  return (static_cast<int64_t>(layout.size) + kTaskSize - 1) / kTaskSize;
+}
+
+/// Calls f(variable, begin, end) for the part of every array that lies in task `task` of the block;
+/// begin and end count from the start of the block. Padding is in no part.
 template <class F>
 void for_part_of_block(const Layout& layout, int64_t task, F&& f) {
   const auto first = static_cast<size_t>(task * kTaskSize);
-  const size_t last = std::min(layout.size, first + static_cast<size_t>(kTaskSize));
+  const size_t last = first + static_cast<size_t>(kTaskSize);
   auto entry = std::ranges::upper_bound(layout.entries, first, {}, &Layout::Entry::offset) - 1;
   for (; entry != layout.entries.end() && entry->offset < last; ++entry) {
     const size_t begin = std::max(first, entry->offset);
     const size_t end = std::min(last, entry->offset + entry->size);
     if (begin < end) f(static_cast<size_t>(entry - layout.entries.begin()), begin, end);
   }
-}
-
-inline int64_t task_count(const Layout& layout) {
-  return (static_cast<int64_t>(layout.size) + kTaskSize - 1) / kTaskSize;
 }
 
 /// Calls f(variable, numbers) for all stored numbers of gradients that are not absent, in pieces.

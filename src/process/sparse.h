@@ -1,11 +1,12 @@
 // Sparse gradients inside stages 2 and 3.
 #pragma once
 
-#include "rein/tensor/gradient.h"
+#include "rein/tensor/variables.h"
 
 namespace rein {
 
-/// Rows in rising order, each once. Costs one look at the indices when they are so already.
-void merge_in_place(IndexedSlices& slices);
+/// Brings the rows of every sparse gradient into rising order, each once, repeated ones added up.
+/// Costs one look at the indices where they are so already.
+void merge_rows(Gradients& gradients);
 
 }  // namespace rein

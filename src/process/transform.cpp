@@ -1,5 +1,9 @@
 #include "rein/process/transform.h"
 
+#include <fmt/format.h>
+
+#include "process/check.h"
+
 namespace rein {
 
 static_assert(Transform<Chain> && Transform<AnyTransform>);
@@ -7,13 +11,23 @@ static_assert(Transform<Chain> && Transform<AnyTransform>);
 void AnyTransform::update_each(
     const std::function<Gradient(const Gradient&, const std::string&)>& function,
     Gradients& gradients) {
-  // The function sees true numbers, so what is pending is multiplied in first.
+  // The function sees true numbers: `get` multiplies in what is pending.
   std::vector<Gradient> results(gradients.size());
-  for (size_t i = 0; i < gradients.size(); ++i)
-    if (gradients.kind(i) != Gradients::Kind::absent)
-      results[i] = function(gradients.get(i), gradients.name(i));
-  gradients.scale = 1;
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    if (gradients.kind(i) == Gradients::Kind::absent) continue;
+    const std::string& name = gradients.name(i);
+    results[i] = function(gradients.get(i), name);
+    if (!results[i]) continue;
+    const Spec& wanted = gradients.layout().entries[i].spec;
+    if (const Spec got{results[i].shape(), results[i].values().dtype()}; got != wanted)
+      throw InvalidArgument("transform",
+                            fmt::format("the function gave {} for '{}', whose gradient is {}",
+                                        to_string(got), name, to_string(wanted)),
+                            Where{});
+    if (results[i].is_sparse()) check_slices("transform", results[i].sparse(), Where{});
+  }
   for (size_t i = 0; i < gradients.size(); ++i) gradients.set(i, results[i]);
+  gradients.scale = 1;
 }
 
 Chain::State Chain::init(const Variables& variables) const {

@@ -9,34 +9,27 @@
 
 namespace rein {
 
-/// The L2 norm of each gradient, and of all of them together. Squares are added up in double by
-/// fixed blocks of one variable, blocks in their order: the same bits for any number of threads.
-/// Kept from step to step, it allocates nothing after the first.
-class Norms {
- public:
+/// The L2 norm of each gradient, taken in double by blocks that depend on shapes alone and are put
+/// together in their order: the same bits for any number of threads, neither overflow nor
+/// underflow. A transform keeps one as its state, so that no step but the first allocates.
+struct Norms {
+  struct Block {
+    size_t variable, begin, size;  // at most 16,384 elements of one variable
+  };
+  std::vector<Block> blocks;
+  std::vector<size_t> tasks;  // the first block of each task (small ones share one), and the end
+  std::vector<double> of_block;
+  std::vector<double> of_variable;  // 0 where the gradient is absent
+
   Norms() = default;
   explicit Norms(const Variables& variables);
 
-  /// Takes them, `scale` included, after merging the repeated rows of sparse gradients.
+  /// Takes them, `scale` included. Repeated rows of sparse gradients are merged first.
   void take(Gradients& gradients);
-
-  /// Of one variable; 0 if its gradient is absent.
-  double& operator[](size_t variable) { return each_[variable]; }
-  double operator[](size_t variable) const { return each_[variable]; }
-  size_t size() const { return each_.size(); }
-  /// sqrt of the sum of all squares.
+  /// Of all gradients together.
   double global() const;
-  /// Tells `info` the first variable whose norm is not finite, if there is one.
+  /// Names the first variable whose norm is not finite, if there is one, unless one is named.
   void report_non_finite(const Gradients& gradients, StepInfo& info) const;
-
- private:
-  struct Block {
-    size_t variable, begin, size;
-  };
-  std::vector<Block> blocks_;
-  std::vector<size_t> tasks_;  // the first block of each task, and the end
-  std::vector<double> sums_;   // of each block
-  std::vector<double> each_;
 };
 
 }  // namespace rein
