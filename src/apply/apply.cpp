@@ -1,5 +1,7 @@
 #include "rein/apply/apply.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "process/pieces.h"
@@ -108,6 +110,12 @@ class Update {
 
 void apply_updates(Variables& variables, Gradients& gradients, const AnyRule& rule,
                    AnyRule::State& state, const StepInfo& info, ThreadTeam& team) {
+  if (gradients.size() != variables.size())
+    throw InvalidArgument("apply_updates",
+                          fmt::format("{} gradients for {} variables; variables are added before "
+                                      "the first step, not between steps",
+                                      gradients.size(), variables.size()),
+                          Where{});
   if (info.skip) return;
   rule.begin(state, gradients);
   visit_float(variables.dtype(), [&](auto zero) {

@@ -342,6 +342,8 @@ GradientRecording::Made GradientRecording::make(const ModelFunction& function,
     }
     slots.push_back(slot);
   }
+  if (slots.empty())
+    throw InvalidArgument("record", "the loss depends on none of the variables", where);
   return {Recording(std::move(r.graph), std::move(r.inputs), std::move(r.outputs), team),
           std::move(slots)};
 }
@@ -358,7 +360,6 @@ GradientRecording::GradientRecording(Made made, Variables& variables)
       variable_count_(variables.size()) {
   for (Slot& slot : slots_) {
     if (slot.sparse) continue;
-    gradients_.set_kind(slot.variable, Gradients::Kind::dense);
     visit_float(gradients_.dtype(), [&](auto zero) {
       slot.in_place = recording_.pin_output(slot.output,
                                             gradients_.dense<decltype(zero)>(slot.variable).data());
@@ -373,9 +374,12 @@ void GradientRecording::run(std::span<const Tensor> inputs, uint64_t step, Where
                           where);
   recording_.run(inputs, step, where);
   gradients_.scale = 1;
+  for (size_t i = 0; i < gradients_.size(); ++i)  // whatever a transform made of them last time
+    gradients_.set_kind(i, Gradients::Kind::absent);
   for (const Slot& slot : slots_) {
-    if (slot.in_place) continue;
-    if (slot.sparse)  // copied: transforms write to the values
+    if (slot.in_place)
+      gradients_.set_kind(slot.variable, Gradients::Kind::dense);
+    else if (slot.sparse)  // copied: transforms write to the values
       gradients_.set(slot.variable,
                      IndexedSlices{recording_.output(slot.output),
                                    recording_.output(slot.indices).cast(DType::int64),

@@ -22,26 +22,9 @@ void check_bounds(std::string_view op, double lo, double hi, Semantics semantics
         where);
 }
 
-void check_slices(std::string_view op, const IndexedSlices& s, Where where) {
-  Shape rows = s.dense_shape;
-  if (rows.rank() > 0 && s.indices.shape().rank() == 1) rows[0] = s.indices.shape()[0];
-  if (s.indices.dtype() != DType::int64 || rows.rank() == 0 || s.values.shape() != rows ||
-      s.indices.shape() != Shape{rows[0]})
-    throw InvalidArgument(op,
-                          fmt::format("a sparse gradient of {} has values {} and indices {}",
-                                      to_string(s.dense_shape), to_string(s.values.spec()),
-                                      to_string(s.indices.spec())),
-                          where);
-  for (int64_t row : s.indices.flat<int64_t>())
-    if (row < 0 || row >= s.dense_shape[0])
-      throw InvalidArgument(
-          op, fmt::format("row {} of a sparse gradient of {}", row, to_string(s.dense_shape)),
-          where);
-}
-
 void check_gradient(std::string_view op, const Gradient& gradient, Where where) {
   if (!gradient) return;
-  if (gradient.is_sparse()) check_slices(op, gradient.sparse(), where);
+  if (gradient.is_sparse()) validate(gradient.sparse(), where);
   if (const DType dtype = gradient.values().dtype(); !is_floating(dtype))
     throw InvalidArgument(
         op, fmt::format("a norm needs floating numbers, got a gradient of {}", to_string(dtype)),

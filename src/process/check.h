@@ -13,10 +13,7 @@ void check_threshold(std::string_view op, double clip_norm, Semantics semantics,
 /// Safe semantics: lo <= hi, none of them NaN.
 void check_bounds(std::string_view op, double lo, double hi, Semantics semantics, Where where);
 
-/// A gradient whose norm can be taken: floating, and rows where it is sparse that fit its shape.
+/// A gradient whose norm can be taken: floating, and rows of its shape where it is sparse.
 void check_gradient(std::string_view op, const Gradient& gradient, Where where);
-
-/// The rows of a sparse gradient are what its shape says.
-void check_slices(std::string_view op, const IndexedSlices& slices, Where where);
 
 }  // namespace rein

@@ -118,10 +118,10 @@ Gradient clip_by_value(const Gradient& g, const Bound& lo, const Bound& hi, Sema
     throw InvalidArgument(kOp, "the gradient is absent; TensorFlow refuses it, so pass it by",
                           where);
   }
-  if (g.is_sparse()) check_slices(kOp, g.sparse(), where);
+  if (g.is_sparse()) validate(g.sparse(), where);
   if (const double* a = std::get_if<double>(&lo), *b = std::get_if<double>(&hi); a && b)
     check_bounds(kOp, *a, *b, semantics, where);
-  const Gradient whole = safe && g.is_sparse() ? Gradient(merge_duplicates(g.sparse())) : g;
+  const Gradient whole = safe && g.is_sparse() ? Gradient(merge_duplicates(g.sparse(), where)) : g;
   Gradient clipped = visit_dtype(g.values().dtype(), [&](auto zero) {
     return clip<decltype(zero)>(whole, lo, hi, safe, where);
   });

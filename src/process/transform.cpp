@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "process/check.h"
-
 namespace rein {
 
 static_assert(Transform<Chain> && Transform<AnyTransform>);
@@ -24,7 +22,7 @@ void AnyTransform::update_each(
                             fmt::format("the function gave {} for '{}', whose gradient is {}",
                                         to_string(got), name, to_string(wanted)),
                             Where{});
-    if (results[i].is_sparse()) check_slices("transform", results[i].sparse(), Where{});
+    if (results[i].is_sparse()) validate(results[i].sparse(), Where{});
   }
   for (size_t i = 0; i < gradients.size(); ++i) gradients.set(i, results[i]);
   gradients.scale = 1;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "process/check.h"
+#include "train/placed.h"
 
 namespace rein {
 
@@ -59,18 +60,19 @@ void Optimizer::minimize(Value loss, Where where) {
   apply_gradients(compute_gradients(loss, where), where);
 }
 
-void RuleOptimizer::apply_gradients(std::span<const GradAndVar> pairs, Where where) {
+namespace {
+
+// Everything that apply_gradients refuses, before anything is changed.
+void check(std::span<const GradAndVar> pairs, const Variables& store, Where where) {
   constexpr std::string_view op = "apply_gradients";
-  if (pairs.empty()) throw InvalidArgument(op, "the list of gradients is empty", where);
-  Variables* const store = variables_ ? variables_ : pairs[0].var.store;
-  std::vector<char> seen(store->size(), 0);
+  std::vector<char> seen(store.size(), 0);
   bool any = false;
   for (const auto& [grad, var] : pairs) {
-    if (var.store != store)
+    if (var.store != &store)
       throw InvalidArgument(op,
-                            fmt::format("'{}' belongs to other Variables than {}; give each set an "
+                            fmt::format("'{}' belongs to other Variables; give each set an "
                                         "optimizer of its own",
-                                        var.name(), variables_ ? "those before" : "the first"),
+                                        var.name()),
                             where);
     if (seen[var.index]++)
       throw InvalidArgument(op, fmt::format("'{}' occurs twice", var.name()), where);
@@ -81,31 +83,58 @@ void RuleOptimizer::apply_gradients(std::span<const GradAndVar> pairs, Where whe
                             fmt::format("'{}' is {}, its gradient {}", var.name(),
                                         to_string(var.spec()), to_string(got)),
                             where);
-    if (grad.is_sparse()) check_slices(op, grad.sparse(), where);
+    if (grad.is_sparse()) validate(grad.sparse(), where);
   }
   if (!any)
     throw InvalidArgument(
         op,
         fmt::format("all gradients are absent: the loss does not depend on {}", names_of(pairs)),
         where);
+}
 
+}  // namespace
+
+void RuleOptimizer::apply_gradients(std::span<const GradAndVar> pairs, Where where) {
+  if (pairs.empty())
+    throw InvalidArgument("apply_gradients", "the list of gradients is empty", where);
+  Variables& store = variables_ ? *variables_ : *pairs[0].var.store;
+  check(pairs, store, where);
+  if (gradients_ && gradients_->size() != store.size())
+    throw InvalidArgument("apply_gradients",
+                          "variables were added after the first step; what the optimizer remembers "
+                          "has no place for them",
+                          where);
   if (!state_) {
-    state_ = rule_.init(*store);
-    gradients_.emplace(*store);
-    variables_ = store;
+    state_ = placed("apply_gradients", where, [&] { return rule_.init(store); });
+    gradients_.emplace(store);
+    variables_ = &store;
   }
   for (size_t i = 0; i < gradients_->size(); ++i) gradients_->set_kind(i, Gradients::Kind::absent);
   for (const auto& [grad, var] : pairs) gradients_->set(var.index, grad, where);
   gradients_->scale = 1;
   ThreadTeam alone(1);
-  apply_updates(*store, *gradients_, rule_, *state_, {}, alone);
+  placed("apply_gradients", where,
+         [&] { apply_updates(store, *gradients_, rule_, *state_, {}, team_ ? *team_ : alone); });
 }
 
-TransformGrads detail::clip_by_global_norm_function(double clip_norm, Where where) {
-  if (!(clip_norm >= 0))
-    throw InvalidArgument("clip_gradients_by_norm",
-                          fmt::format("clip_norm is {}; give a number from 0 on", clip_norm),
-                          where);
+GradsAndVars detail::transformed(std::span<const GradAndVar> pairs, const TransformGrads& transform,
+                                 Where where) {
+  std::vector<Gradient> gradients;
+  for (const auto& pair : pairs) gradients.push_back(pair.grad);
+  gradients = transform(gradients);
+  if (gradients.size() != pairs.size())
+    throw InvalidArgument(
+        "transform_gradients",
+        fmt::format("the function gave {} gradients for {}", gradients.size(), pairs.size()),
+        where);
+  GradsAndVars result;
+  for (size_t i = 0; i < pairs.size(); ++i)
+    result.push_back({std::move(gradients[i]), pairs[i].var});
+  return result;
+}
+
+TransformGrads detail::global_norm_clip(double clip_norm, Where where) {
+  check_threshold("clip_gradients_by_norm", clip_norm, Semantics::safe, where);
   return [clip_norm, where](std::span<const Gradient> gradients) {
     return clip_by_global_norm(gradients, clip_norm, {}, where).gradients;
   };

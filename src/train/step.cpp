@@ -1,9 +1,13 @@
 #include "rein/train/step.h"
 
+#include <fmt/format.h>
+
 #include <chrono>
+#include <cmath>
 #include <optional>
 
 #include "rein/apply/apply.h"
+#include "train/placed.h"
 
 namespace rein {
 namespace {
@@ -23,25 +27,39 @@ struct Step::Parts {
   AnyRule rule;
   StepOptions options;
   ThreadTeam team;
-  std::optional<GradientRecording> compute;
+  size_t variable_count = 0;  // when the two states were made
   AnyTransform::State process_state;
   AnyRule::State rule_state;
+  std::optional<GradientRecording> compute;
   int64_t step = 0;
+
+  void make_states(Where where) {
+    placed("record", where, [&] {
+      AnyTransform::State made = process.init(variables);
+      rule_state = rule.init(variables);
+      process_state = std::move(made);
+    });
+    variable_count = variables.size();
+  }
 };
 
 Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRule rule,
-           StepOptions options, Where where)
-    : parts_(new Parts{.cost = std::move(cost),
-                       .variables = variables,
-                       .process = std::move(process),
-                       .rule = std::move(rule),
-                       .options = options,
-                       .team = ThreadTeam(options.threads),
-                       .compute = {},
-                       .process_state = {},
-                       .rule_state = {}}) {
+           StepOptions options, Where where) {
   if (options.threads < 0)
-    throw InvalidArgument("record", "a negative number of threads; 0 takes all", where);
+    throw InvalidArgument(
+        "record",
+        fmt::format("threads is {}; give their number, or 0 for all there are", options.threads),
+        where);
+  parts_.reset(new Parts{.cost = std::move(cost),
+                         .variables = variables,
+                         .process = std::move(process),
+                         .rule = std::move(rule),
+                         .options = options,
+                         .team = ThreadTeam(options.threads),
+                         .process_state = {},
+                         .rule_state = {},
+                         .compute = {}});
+  parts_->make_states(where);
 }
 Step::~Step() = default;
 Step::Step(Step&&) noexcept = default;
@@ -52,8 +70,7 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   if (!p.compute) {
     GradientRecording recorded(p.cost, specs_of(inputs), p.variables, p.team, p.options.seed,
                                where);
-    p.process_state = p.process.init(p.variables);
-    p.rule_state = p.rule.init(p.variables);
+    if (p.variables.size() != p.variable_count) p.make_states(where);
     p.compute.emplace(std::move(recorded));
   }
   const auto start = std::chrono::steady_clock::now();
@@ -61,9 +78,13 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
 
   p.compute->run(inputs, static_cast<uint64_t>(info.step), where);  // 1 compute
   info.loss = p.compute->loss();
+  info.finite = std::isfinite(info.loss);
   Gradients& gradients = p.compute->gradients();
-  p.process.update(gradients, p.process_state, p.variables, info);            // 2 process
-  apply_updates(p.variables, gradients, p.rule, p.rule_state, info, p.team);  // 3 apply
+  gradients.team = &p.team;
+  p.process.update(gradients, p.process_state, p.variables, info);  // 2 process
+  placed("Step", where, [&] {
+    apply_updates(p.variables, gradients, p.rule, p.rule_state, info, p.team);  // 3 apply
+  });
 
   p.step = info.step;
   info.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -9,14 +9,14 @@ namespace rein {
 /// Filled in by the stages as a step goes through them; callbacks, logs and reports read it and
 /// compute nothing again.
 struct StepInfo {
-  int64_t step = 0;  // of this one, from 1
+  int64_t step = 0;  // its number, from 1; skipped ones count
   double loss = 0;
   bool measured = false;     // whether a transform took the two norms
   double norm = 0;           // global norm of the gradient before the first clip
   double clipped_norm = 0;   // and after the last
-  double scale = 1;          // what clipping by the global norm multiplied by
+  double scale = 1;          // what clips by the global norm multiplied by
   bool clipped = false;      // whether a clip changed anything
-  bool finite = true;        // whether the gradient is, as far as a transform looked
+  bool finite = true;        // whether the loss is, and the gradient as far as a transform looked
   std::string non_finite{};  // the first variable whose gradient is not
   bool skip = false;         // a transform asks that nothing be changed
   double seconds = 0;

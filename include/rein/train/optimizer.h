@@ -35,9 +35,10 @@ class Optimizer {
                                  Where where = Where::here()) const;
   GradsAndVars compute_gradients(Value loss, Where where = Where::here()) const;
 
-  /// Updates the variables. Throws InvalidArgument, having changed nothing, if the list is empty,
-  /// if all gradients are absent (naming the variables), if a variable occurs twice, if shapes
-  /// differ.
+  /// Updates the variables; those whose gradient is absent, or that are not in the list, stay.
+  /// Throws InvalidArgument, having changed nothing, if the list is empty, if all gradients are
+  /// absent (naming the variables), if a variable occurs twice or belongs to other Variables than
+  /// the rest, if a gradient has not its variable's shape and dtype.
   virtual void apply_gradients(std::span<const GradAndVar> grads_and_vars,
                                Where where = Where::here()) = 0;
 
@@ -48,12 +49,13 @@ class Optimizer {
   virtual std::string name() const = 0;
 };
 
-/// An optimizer made of a rule: `AdamOptimizer optimizer{{.learning_rate = 1e-3f}};`. What it
-/// remembers is made when it first meets the variables, and belongs to one set of Variables.
-class RuleOptimizer : public Optimizer {
+/// An optimizer made of a rule, with what the rule remembers: that is made when it first meets
+/// variables, for all of their set, and belongs to that set.
+class RuleOptimizer final : public Optimizer {
  public:
-  explicit RuleOptimizer(AnyRule rule) : rule_(std::move(rule)) {}
-  using Optimizer::compute_gradients;
+  /// `team` shares the work, if given; the results are the same.
+  explicit RuleOptimizer(AnyRule rule, ThreadTeam* team = nullptr)
+      : rule_(std::move(rule)), team_(team) {}
 
   void apply_gradients(std::span<const GradAndVar> grads_and_vars,
                        Where where = Where::here()) override;
@@ -61,24 +63,45 @@ class RuleOptimizer : public Optimizer {
 
  private:
   AnyRule rule_;
+  ThreadTeam* team_;
   std::optional<AnyRule::State> state_;
   std::optional<Gradients> gradients_;
   Variables* variables_ = nullptr;
 };
 
+/// The same for a rule that is known by its type:
+/// `AdamOptimizer optimizer{{.learning_rate = 1e-3f}};`
 template <Rule R>
-class OptimizerOf final : public RuleOptimizer {
+class OptimizerOf final : public Optimizer {
  public:
-  explicit OptimizerOf(R rule = {}) : RuleOptimizer(std::move(rule)) {}
+  explicit OptimizerOf(R rule = {}, ThreadTeam* team = nullptr)
+      : optimizer_(AnyRule(std::move(rule)), team) {}
+
+  void apply_gradients(std::span<const GradAndVar> grads_and_vars,
+                       Where where = Where::here()) override {
+    optimizer_.apply_gradients(grads_and_vars, where);
+  }
+  std::string name() const override { return optimizer_.name(); }
+
+ private:
+  RuleOptimizer optimizer_;
 };
 using GradientDescentOptimizer = OptimizerOf<GradientDescent>;
 using MomentumOptimizer = OptimizerOf<Momentum>;
 using AdamOptimizer = OptimizerOf<Adam>;
 
-/// A decorator: the gradients go through a function on their way to `inner`. Functions from a list
-/// to a list, as in TensorFlow.
+/// What a decorator does with the gradients on their way: a function from a list to a list of the
+/// same length, as in TensorFlow.
 using TransformGrads = std::function<std::vector<Gradient>(std::span<const Gradient>)>;
 
+namespace detail {
+/// The pairs with their gradients transformed. Throws InvalidArgument if the list changes length.
+GradsAndVars transformed(std::span<const GradAndVar> grads_and_vars,
+                         const TransformGrads& transform, Where where);
+TransformGrads global_norm_clip(double clip_norm, Where where);
+}  // namespace detail
+
+/// A decorator: gradients go through a function on their way to `inner`.
 template <std::derived_from<Optimizer> Inner>
 class TransformingOptimizer final : public Optimizer {
  public:
@@ -87,12 +110,7 @@ class TransformingOptimizer final : public Optimizer {
 
   void apply_gradients(std::span<const GradAndVar> grads_and_vars,
                        Where where = Where::here()) override {
-    std::vector<Gradient> gradients;
-    for (const auto& [grad, var] : grads_and_vars) gradients.push_back(grad);
-    gradients = transform_(gradients);
-    GradsAndVars transformed(grads_and_vars.begin(), grads_and_vars.end());
-    for (size_t i = 0; i < transformed.size(); ++i) transformed[i].grad = gradients.at(i);
-    inner_.apply_gradients(transformed, where);
+    inner_.apply_gradients(detail::transformed(grads_and_vars, transform_, where), where);
   }
   std::string name() const override { return prefix_ + inner_.name(); }
 
@@ -113,15 +131,8 @@ TransformingOptimizer<Inner> transform_gradients(Inner inner, TransformGrads tra
 /// InvalidArgument for a negative or NaN threshold.
 template <std::derived_from<Optimizer> Inner>
 TransformingOptimizer<Inner> clip_gradients_by_norm(Inner inner, double clip_norm,
-                                                    Where where = Where::here());
-
-namespace detail {
-TransformGrads clip_by_global_norm_function(double clip_norm, Where where);
-}
-
-template <std::derived_from<Optimizer> Inner>
-TransformingOptimizer<Inner> clip_gradients_by_norm(Inner inner, double clip_norm, Where where) {
-  return {std::move(inner), detail::clip_by_global_norm_function(clip_norm, where), "ClipByNorm"};
+                                                    Where where = Where::here()) {
+  return {std::move(inner), detail::global_norm_clip(clip_norm, where), "ClipByNorm"};
 }
 
 }  // namespace rein

@@ -18,7 +18,8 @@ struct StepOptions {
 };
 
 /// A training step: the recorded gradients of a cost, transforms, and a rule. The first call
-/// records (and allocates); later calls replay.
+/// records (and allocates); later calls replay. Settings of transforms and the rule that make no
+/// sense throw InvalidArgument at once.
 ///
 ///     Step train = record(cost, vars, chain(ClipByGlobalNorm{.clip_norm = 5}), Adam{});
 ///     for (auto& [x, y] : batches) StepInfo info = train(x, y);
@@ -35,14 +36,15 @@ class Step {
     const Tensor all[] = {inputs...};
     return run(all);
   }
-  /// Throws InvalidArgument, having changed nothing, if an input has another shape than at the
-  /// first call.
+  /// Throws InvalidArgument, having changed neither parameters nor what the rule remembers, if an
+  /// input has another shape than at the first call.
   StepInfo run(std::span<const Tensor> inputs, Where where = Where::here());
 
   /// What the cost returned after the loss, of the last step.
   Tensor metric(size_t i) const;
 
-  /// How many steps have been taken.
+  /// How many steps have been run, those that a transform skipped included (a rule counts without
+  /// them).
   int64_t step() const;
   /// Of the recording: bytes of memory, ops a run.
   size_t arena_bytes() const;

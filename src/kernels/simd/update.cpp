@@ -5,6 +5,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -12,8 +13,7 @@ HWY_BEFORE_NAMESPACE();
 namespace rein::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// `body` of every full vector, stored unmasked (masked stores halve the speed of memory on some
-// processors); what is left goes through `rest`.
+// Full vectors are stored unmasked: masked stores halve the speed of memory on some processors.
 void Scale(const float* x, float factor, float* out, size_t n) {
   const hn::ScalableTag<float> d;
   const size_t lanes = hn::Lanes(d);
@@ -72,7 +72,13 @@ void Adam(float* g, float* m, float* v, const AdamNumbers& a, size_t n) {
     const auto below = hn::MulAdd(hn::Sqrt(variance), factor, epsilon);
     hn::StoreU(hn::Div(hn::Mul(rate, mean), below), d, g + i);
   }
-  if (i < n) ref::adam(g + i, m + i, v + i, a, n - i);
+  if (i == n) return;
+  // The rest as one more full vector, so that an element's bits do not depend on where it stands.
+  HWY_ALIGN float rest[3][HWY_MAX_BYTES / sizeof(float)] = {};
+  float* const from[3] = {g + i, m + i, v + i};
+  for (size_t k = 0; k < 3; ++k) std::copy_n(from[k], n - i, rest[k]);
+  Adam(rest[0], rest[1], rest[2], a, lanes);
+  for (size_t k = 0; k < 3; ++k) std::copy_n(rest[k], n - i, from[k]);
 }
 
 }  // namespace rein::kernels::HWY_NAMESPACE
