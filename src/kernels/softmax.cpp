@@ -11,8 +11,15 @@ namespace {
 
 constexpr int64_t kTile = 16384;  // elements of one task: tens of microseconds of exp
 
-using ref::cross_entropy_row;
-using ref::exp_row;
+// Passes over a row: floats take vector code, which is no template and so preferred.
+using ref::cross_entropy_row, ref::exp_row, ref::sigmoid_cross_entropy_row;
+using simd::cross_entropy_row, simd::exp_row, simd::sigmoid_cross_entropy_row;
+
+template <class T>
+RowSum<T> sum_row(const T* x, int64_t n) {
+  T* nowhere = nullptr;
+  return exp_row(x, nowhere, n);
+}
 
 // Calls `row(r)` for each row.
 template <class F>
@@ -43,7 +50,7 @@ void log_softmax(ThreadTeam& team, const T* x, T* y, int64_t rows, int64_t n) no
   for_rows(team, rows, n, [&](int64_t r) {
     const T* from = x + r * n;
     T* to = y + r * n;
-    const auto [max, sum] = exp_row<T>(from, nullptr, n);
+    const auto [max, sum] = sum_row(from, n);
     const T log_sum = std::log(sum);
     for (int64_t k = 0; k < n; ++k) to[k] = from[k] - max - log_sum;
   });
@@ -53,7 +60,7 @@ template <class T>
 void cross_entropy(ThreadTeam& team, const T* labels, const T* logits, T* loss, int64_t rows,
                    int64_t n) noexcept {
   for_rows(team, rows, n, [&](int64_t r) {
-    const auto [max, sum] = exp_row<T>(logits + r * n, nullptr, n);
+    const auto [max, sum] = sum_row(logits + r * n, n);
     loss[r] = cross_entropy_row(labels + r * n, logits + r * n, max, std::log(sum), n);
   });
 }
@@ -78,7 +85,7 @@ void sparse_cross_entropy(ThreadTeam& team, const T* logits, const Label* labels
       return;
     }
     const T* x = logits + r * n;
-    const auto [max, sum] = exp_row<T>(x, nullptr, n);
+    const auto [max, sum] = sum_row(x, n);
     loss[r] = std::log(sum) - (x[labels[r]] - max);
   });
 }
@@ -103,7 +110,7 @@ template <class T>
 void sigmoid_cross_entropy(ThreadTeam& team, const T* labels, const T* logits, T* y,
                            int64_t n) noexcept {
   team.run_ranges(n, kTile, [&](int64_t begin, int64_t end) {
-    ref::sigmoid_cross_entropy(labels + begin, logits + begin, y + begin, end - begin);
+    sigmoid_cross_entropy_row(labels + begin, logits + begin, y + begin, end - begin);
   });
 }
 

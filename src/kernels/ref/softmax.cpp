@@ -26,7 +26,7 @@ T cross_entropy_row(const T* labels, const T* x, T max, T log_sum, int64_t n) no
 }
 
 template <class T>
-void sigmoid_cross_entropy(const T* labels, const T* logits, T* y, int64_t n) noexcept {
+void sigmoid_cross_entropy_row(const T* labels, const T* logits, T* y, int64_t n) noexcept {
   for (int64_t i = 0; i < n; ++i) {
     const T x = logits[i];
     y[i] = (x < 0 ? T{0} : x) - x * labels[i] + std::log1p(std::exp(-std::abs(x)));
@@ -37,7 +37,7 @@ template RowSum<float> exp_row(const float*, float*, int64_t) noexcept;
 template RowSum<double> exp_row(const double*, double*, int64_t) noexcept;
 template float cross_entropy_row(const float*, const float*, float, float, int64_t) noexcept;
 template double cross_entropy_row(const double*, const double*, double, double, int64_t) noexcept;
-template void sigmoid_cross_entropy(const float*, const float*, float*, int64_t) noexcept;
-template void sigmoid_cross_entropy(const double*, const double*, double*, int64_t) noexcept;
+template void sigmoid_cross_entropy_row(const float*, const float*, float*, int64_t) noexcept;
+template void sigmoid_cross_entropy_row(const double*, const double*, double*, int64_t) noexcept;
 
 }  // namespace rein::kernels::ref
