@@ -88,10 +88,12 @@ Value reduce_max(Operand x, Reduce options = {}, Where where = Where::here());
 // ---------------------------------------------------------------- shapes
 /// One size may be -1.
 Value reshape(Operand x, Shape shape, Where where = Where::here());
-/// Axis i of the result is axis `axes[i]` of x; no axes: all reversed.
+/// Axis i of the result is axis `axes[i]` of x; no axes: all reversed. A view if only axes of size
+/// 1 change places.
 Value transpose(Operand x, std::vector<int> axes = {}, Where where = Where::here());
 Value broadcast_to(Operand x, Shape shape, Where where = Where::here());
-/// The pieces of one split put together are what was split: nothing is copied.
+/// Neighbouring pieces of one split, in order and put together along its axis, are part of what
+/// was split: nothing is copied. The same holds for stack and unstack.
 Value concat(std::span<const Value> values, Axis axis = {}, Where where = Where::here());
 /// Equal pieces along an axis; along axis 0 they are views.
 Values split(Operand x, int64_t pieces, Axis axis = {}, Where where = Where::here());
@@ -113,9 +115,11 @@ Value pad(Operand x, std::vector<Padding> paddings, Where where = Where::here())
 // ---------------------------------------------------------------- rows
 /// Rows of `params` (axis 0) at `indices`, an integer value of any shape: result
 /// [indices..., params[1:]...]. The gradient with respect to a variable stays sparse. An index
-/// outside throws when it is computed on a tape.
+/// outside throws on a tape; a recording, which cannot look at them, gives a row of NaN for it
+/// (integers: zeros), and GradientRecording::run throws if it occurs in a sparse gradient.
 Value gather(Operand params, Operand indices, Where where = Where::here());
-/// Zeros of `shape`, with rows of `values` added at `indices`: the transpose of gather.
+/// Zeros of `shape`, with rows of `values` added at `indices`: the transpose of gather. An index
+/// outside is passed over.
 Value scatter_rows(Operand indices, Operand values, Shape shape, Where where = Where::here());
 /// [indices..., depth] of zeros, with 1 at each index; an index outside gives zeros.
 Value one_hot(Operand indices, int64_t depth, DType dtype = DType::float32,

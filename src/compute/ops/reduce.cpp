@@ -78,8 +78,7 @@ struct Reduction {
     for (size_t i = 0; i < passes.size(); ++i) {
       const Pass& p = passes[i];
       if (i + 1 < passes.size()) room.turn[i % 2] = std::max(room.turn[i % 2], p.result());
-      if (kKind != Kind::max)
-        room.kernel = std::max(room.kernel, kernels::sum_axis_scratch(p.outer, p.n, p.inner));
+      room.kernel = std::max(room.kernel, kernels::reduce_axis_scratch(p.outer, p.n, p.inner));
     }
     return room;
   }
@@ -108,7 +107,7 @@ struct Reduction {
         const Pass& p = passes[i];
         T* to = i + 1 == passes.size() ? y : turns[i % 2];
         if constexpr (kKind == Kind::max)
-          kernels::max_axis(x, to, p.outer, p.n, p.inner, run.team);
+          kernels::max_axis(x, to, p.outer, p.n, p.inner, rest, run.team);
         else
           kernels::sum_axis(x, to, p.outer, p.n, p.inner, rest, run.team);
         x = to;

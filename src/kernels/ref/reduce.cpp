@@ -1,38 +1,48 @@
-#include "rein/kernels/reduce.h"
-
 #include <algorithm>
 
+#include "kernels/reduce_rows.h"
+
 namespace rein::kernels {
+namespace {
 
-template <class T>
-void sum_axis(const T* x, T* y, int64_t outer, int64_t n, int64_t inner, T*, ThreadTeam&) noexcept {
-  for (int64_t o = 0; o < outer; ++o)
-    for (int64_t i = 0; i < inner; ++i) {
-      double sum = 0;
-      for (int64_t k = 0; k < n; ++k) sum += static_cast<double>(x[(o * n + k) * inner + i]);
-      y[o * inner + i] = static_cast<T>(sum);
+template <class T, class Join>
+void join_rows(const T* x, int64_t rows, int64_t stride, int64_t n, T* y, Join join) {
+  int64_t r = 1;
+  std::copy_n(x, n, y);
+  for (; r + 8 <= rows; r += 8) {
+    const T* p = x + r * stride;
+    for (int64_t j = 0; j < n; ++j) {
+      const T a = join(join(p[j], p[stride + j]), join(p[2 * stride + j], p[3 * stride + j]));
+      const T b = join(join(p[4 * stride + j], p[5 * stride + j]),
+                       join(p[6 * stride + j], p[7 * stride + j]));
+      y[j] = join(y[j], join(a, b));
     }
+  }
+  for (; r < rows; ++r)
+    for (int64_t j = 0; j < n; ++j) y[j] = join(y[j], x[r * stride + j]);
 }
-template void sum_axis(const float*, float*, int64_t, int64_t, int64_t, float*,
-                       ThreadTeam&) noexcept;
-template void sum_axis(const double*, double*, int64_t, int64_t, int64_t, double*,
-                       ThreadTeam&) noexcept;
 
-int64_t sum_axis_scratch(int64_t, int64_t, int64_t) noexcept { return 0; }
+struct Larger {
+  template <class T>
+  T operator()(T a, T b) const {
+    const T m = b > a ? b : a;  // a NaN in `a` stays
+    return b != b ? b : m;      // two selections: loops over one are not vectorised
+  }
+};
 
-template <class T>
-void max_axis(const T* x, T* y, int64_t outer, int64_t n, int64_t inner, ThreadTeam&) noexcept {
-  for (int64_t o = 0; o < outer; ++o)
-    for (int64_t i = 0; i < inner; ++i) {
-      T best = x[o * n * inner + i];
-      for (int64_t k = 1; k < n; ++k) {
-        const T v = x[(o * n + k) * inner + i];
-        best = v > best || v != v ? v : best;
-      }
-      y[o * inner + i] = best;
-    }
+}  // namespace
+
+void sum_rows(const float* x, int64_t rows, int64_t stride, int64_t n, float* y) noexcept {
+  join_rows(x, rows, stride, n, y, [](float a, float b) { return a + b; });
 }
-template void max_axis(const float*, float*, int64_t, int64_t, int64_t, ThreadTeam&) noexcept;
-template void max_axis(const double*, double*, int64_t, int64_t, int64_t, ThreadTeam&) noexcept;
+void sum_rows(const double* x, int64_t rows, int64_t stride, int64_t n, double* y) noexcept {
+  join_rows(x, rows, stride, n, y, [](double a, double b) { return a + b; });
+}
+void max_rows(const float* x, int64_t rows, int64_t stride, int64_t n, float* y) noexcept {
+  join_rows(x, rows, stride, n, y, Larger{});
+}
+void max_rows(const double* x, int64_t rows, int64_t stride, int64_t n, double* y) noexcept {
+  join_rows(x, rows, stride, n, y, Larger{});
+}
 
 }  // namespace rein::kernels

@@ -87,16 +87,23 @@ void copy_line(const CopyAxis& a, int64_t n, const std::byte* from, std::byte* t
 }
 
 // Two axes of which the source has neighbours along `a` and the destination along `b`: in squares,
-// so that both stay in the cache.
+// through a buffer, so that each line of either memory is touched once (steps of a power of two
+// would throw lines out of the cache that are still needed).
 template <size_t kElement>
 void copy_square(const CopyAxis& a, int64_t rows, const CopyAxis& b, const std::byte* from,
                  std::byte* to) {
   constexpr auto kSize = static_cast<int64_t>(kElement);
+  std::byte square[kTile * kTile * kElement];
   for (int64_t j0 = 0; j0 < b.size; j0 += kTile) {
-    const int64_t j1 = std::min(j0 + kTile, b.size);
-    for (int64_t i = 0; i < rows; ++i)
-      for (int64_t j = j0; j < j1; ++j)
-        move_one<kElement>(from + (i + j * b.from) * kSize, to + (i * a.to + j) * kSize);
+    const int64_t n = std::min(kTile, b.size - j0);
+    for (int64_t j = 0; j < n; ++j)
+      std::memcpy(square + j * kTile * kSize, from + (j0 + j) * b.from * kSize,
+                  static_cast<size_t>(rows * kSize));
+    for (int64_t i = 0; i < rows; ++i) {
+      std::byte* line = to + (i * a.to + j0) * kSize;
+      for (int64_t j = 0; j < n; ++j)
+        move_one<kElement>(square + (j * kTile + i) * kSize, line + j * kSize);
+    }
   }
 }
 
