@@ -92,8 +92,8 @@ Value reshape(Operand x, Shape shape, Where where = Where::here());
 /// 1 change places.
 Value transpose(Operand x, std::vector<int> axes = {}, Where where = Where::here());
 Value broadcast_to(Operand x, Shape shape, Where where = Where::here());
-/// Neighbouring pieces of one split, in order and put together along its axis, are part of what
-/// was split: nothing is copied. The same holds for stack and unstack.
+/// All pieces of one split, in order and along its axis, are what was split: nothing is copied.
+/// Along the outermost axis some that are neighbours will do, and stacks of them likewise.
 Value concat(std::span<const Value> values, Axis axis = {}, Where where = Where::here());
 /// Equal pieces along an axis; along axis 0 they are views.
 Values split(Operand x, int64_t pieces, Axis axis = {}, Where where = Where::here());
