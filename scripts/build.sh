@@ -10,9 +10,6 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do arguments+=("$1"); shift; done
 [ $# -eq 0 ] || { shift; targets=(--target "$@"); }
 
 command -v ninja >/dev/null && export CMAKE_GENERATOR=${CMAKE_GENERATOR:-Ninja}
-if command -v ccache >/dev/null; then
-  export CMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER:-ccache}
-  export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$PWD}
-fi
+command -v ccache >/dev/null && export CMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER:-ccache}
 cmake --preset "$preset" "${arguments[@]}"
 cmake --build "build/$preset" -j "$(nproc)" "${targets[@]}"
