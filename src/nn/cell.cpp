@@ -222,6 +222,39 @@ Value lengths_of(const Operand& sequence_length, const Value& x, Where where) {
   return reshape(cast(lengths, x.dtype(), where), {batch, 1}, where);
 }
 
+Unrolled step_by_step(const RNNCell& cell, std::span<const Value> inputs, CellState state,
+                      const std::optional<Value>& lengths, Where where) {
+  Unrolled all{{}, std::move(state)};
+  for (const Value& x : inputs) {
+    RNNCell::Result result = cell.step(x, all.state, where);
+    if (lengths) {
+      const Value runs = greater(*lengths, static_cast<double>(all.outputs.size()), where);
+      result.output = rein::where(runs, result.output, 0.0, where);
+      for (size_t i = 0; i < all.state.values.size(); ++i) {
+        Value& next = result.state.values[i];
+        next = rein::where(runs, next, all.state.values[i], where);
+      }
+    }
+    all.outputs.push_back(result.output);
+    all.state = std::move(result.state);
+  }
+  return all;
+}
+
+Unrolled whole_sequence(const RNNCell& cell, std::span<const Value> inputs, const CellState& state,
+                        Where where) {
+  // The pieces of one split are joined without a copy.
+  const Value joined = concat(inputs, {.axis = 0}, where);
+  const Shape& row = inputs[0].shape();
+  const Value x = reshape(joined, {static_cast<int64_t>(inputs.size()), row[0], row[1]}, where);
+  RNNCell::Sequence whole = cell.sequence(x, state, where);
+  Values outputs = unstack(whole.outputs, {.axis = 0}, where);
+  // The last output as the op's own result: a loss of it alone then gives the op's backward no
+  // gradient of the whole sequence, most of it zeros.
+  outputs.back() = whole.last;
+  return {std::move(outputs), std::move(whole.state)};
+}
+
 }  // namespace
 
 Unrolled static_rnn(const RNNCell& cell, std::span<const Value> inputs,
@@ -237,41 +270,12 @@ Unrolled static_rnn(const RNNCell& cell, std::span<const Value> inputs,
                                         "all steps, got {} and {}",
                                         to_string(inputs[0].shape()), to_string(x.shape())),
                             where);
-  const CellState state = initial_state ? *initial_state : cell.zero_state(inputs[0]);
-  const int64_t steps = static_cast<int64_t>(inputs.size());
-  const Shape& row = inputs[0].shape();
-
-  if (sequence_length) {
-    const Value lengths = lengths_of(*sequence_length, inputs[0], where);
-    Unrolled all{{}, state};
-    for (const Value& x : inputs) {
-      const RNNCell::Result result = cell.step(x, all.state, where);
-      const Value runs = greater(lengths, static_cast<double>(all.outputs.size()), where);
-      all.outputs.push_back(rein::where(runs, result.output, 0.0, where));
-      for (size_t i = 0; i < all.state.values.size(); ++i)
-        all.state.values[i] = rein::where(runs, result.state.values[i], all.state.values[i], where);
-    }
-    return all;
-  }
-  if (!cell.is_fused()) {
-    Unrolled all{{}, state};
-    for (const Value& x : inputs) {
-      RNNCell::Result result = cell.step(x, all.state, where);
-      all.outputs.push_back(result.output);
-      all.state = std::move(result.state);
-    }
-    return all;
-  }
-
-  // The pieces of one split are joined without a copy.
-  const Value joined = concat(inputs, {.axis = 0}, where);
-  RNNCell::Sequence whole =
-      cell.sequence(reshape(joined, {steps, row[0], row[1]}, where), state, where);
-  Values outputs = unstack(whole.outputs, {.axis = 0}, where);
-  // The last output as the op's own result: a loss of it alone then gives the op's backward no
-  // gradient of the whole sequence, most of it zeros.
-  outputs.back() = whole.last;
-  return {std::move(outputs), std::move(whole.state)};
+  CellState state = initial_state ? *std::move(initial_state) : cell.zero_state(inputs[0]);
+  if (sequence_length)
+    return step_by_step(cell, inputs, std::move(state),
+                        lengths_of(*sequence_length, inputs[0], where), where);
+  if (!cell.is_fused()) return step_by_step(cell, inputs, std::move(state), {}, where);
+  return whole_sequence(cell, inputs, state, where);
 }
 
 }  // namespace rein

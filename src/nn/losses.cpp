@@ -83,6 +83,12 @@ Value smooth(const Value& labels, double s, Where where) {
   return add(mul(labels, 1 - s, where), uniform, where);
 }
 
+// As softmax_cross_entropy_with_logits, but with the derivative for labels of any sum.
+Value composed_cross_entropy(const Value& labels, const Value& logits, Where where) {
+  const Value terms = mul(labels, log_softmax(logits, where), where);
+  return neg(reduce_sum(terms, {.axes = {-1}}, where), where);
+}
+
 // One number a class, as a value beside the logits.
 std::optional<Value> class_weights_of(std::string_view op, const Value& logits,
                                       const std::optional<Operand>& weights, Where where) {
@@ -111,9 +117,7 @@ Value smoothed_losses(const Value& labels, const Value& logits, double smoothing
   const int64_t classes = logits.shape().rank() > 0 ? logits.shape().back() : 1;
   const Value target = smooth(one_hot(labels, classes, logits.dtype(), where), smoothing, where);
   if (!class_weights) return softmax_cross_entropy_with_logits(target, logits, where);
-  const Value weighted = mul(target, *class_weights, where);
-  return neg(reduce_sum(mul(weighted, log_softmax(logits, where), where), {.axes = {-1}}, where),
-             where);
+  return composed_cross_entropy(mul(target, *class_weights, where), logits, where);
 }
 
 // e^2 / 2 up to delta, delta (e - delta / 2) beyond, for e = |labels - predictions|.
@@ -170,11 +174,20 @@ Value softmax_cross_entropy(Operand labels, Operand logits, SoftmaxCrossEntropyO
   Values in = Operand::resolve(op, both, where);
   if (options.label_smoothing > 0 && in[0].shape().rank() > 0)
     in[0] = smooth(in[0], options.label_smoothing, where);
+  const Value losses = options.true_gradient
+                           ? composed_cross_entropy(in[0], in[1], where)
+                           : softmax_cross_entropy_with_logits(in[0], in[1], where);
+  return weigh(op, losses, options.weights, options.reduction, where);
+}
+
+Value categorical_cross_entropy(Operand labels, Operand probabilities, LossOptions options,
+                                Where where) {
+  constexpr std::string_view op = "categorical_cross_entropy";
+  const Values in = same_shape(op, std::move(labels), std::move(probabilities), where);
+  const Value sum = reduce_sum(in[1], {.axes = {-1}, .keepdims = true}, where);
+  const Value p = clip_by_value(div(in[1], sum, where), 1e-7, 1 - 1e-7, where);
   const Value losses =
-      options.true_gradient
-          ? neg(reduce_sum(mul(in[0], log_softmax(in[1], where), where), {.axes = {-1}}, where),
-                where)
-          : softmax_cross_entropy_with_logits(in[0], in[1], where);
+      neg(reduce_sum(mul(in[0], log(p, where), where), {.axes = {-1}}, where), where);
   return weigh(op, losses, options.weights, options.reduction, where);
 }
 

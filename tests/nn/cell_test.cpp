@@ -59,6 +59,28 @@ TEST(BasicLSTMCell, IsTensorFlowsFormula) {
   }
 }
 
+TEST(BasicLSTMCell, WithAnotherActivationGoesStepByStep) {
+  Variables vars{Seed{1}, DType::float64};
+  BasicLSTMCell cell{vars, "lstm", 3, 2, {.forget_bias = 0, .activation = Activation::relu}};
+  EXPECT_FALSE(cell.is_fused());
+  randomize(vars);
+  GradientTape tape;
+  const Tensor x = normal({1, 3}, 1), c = normal({1, 2}, 2), h = normal({1, 2}, 3);
+  const CellState first{{tape.input(c), tape.input(h)}};
+  const auto [output, state] = cell.step(tape.input(x), first);
+  auto xh = row_of(x, 0);
+  for (double v : row_of(h, 0)) xh.push_back(v);
+  const auto gates = affine_of(xh, vars, "lstm");
+  for (size_t k = 0; k < 2; ++k) {
+    const double new_c = row_of(c, 0)[k] * sigmoid_of(gates[4 + k]) +
+                         sigmoid_of(gates[k]) * std::max(gates[2 + k], 0.0);
+    EXPECT_NEAR(row_of(output.tensor(), 0)[k], std::max(new_c, 0.0) * sigmoid_of(gates[6 + k]),
+                1e-14);
+  }
+  const auto whole = cell.sequence(tape.input(x.reshaped({1, 1, 3})), first);
+  expect_near(whole.last.tensor(), output.tensor(), 0);
+}
+
 TEST(BasicLSTMCell, StartsWithGlorotAndZeros) {
   Variables vars{Seed{1}};
   BasicLSTMCell cell{vars, "lstm", 10, 20};

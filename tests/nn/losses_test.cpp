@@ -160,6 +160,22 @@ TEST(SoftmaxCrossEntropy, SmoothsLabels) {
               1e-14);
 }
 
+TEST(SoftmaxCrossEntropy, HasTheDerivativeOfLabelsOfAnySumOnRequest) {
+  const Tensor labels = Tensor::of<double>({2, 3}, {0.5, 2, 0, 0.1, 0, 0.3});
+  auto loss = [&](Value logits, bool true_gradient) {
+    return softmax_cross_entropy(labels, logits, {.true_gradient = true_gradient});
+  };
+  const Tensor at = normal({2, 3}, 1);
+  expect_gradients([&](auto in) { return loss(in[0], true); }, {at});
+  GradientTape tape;
+  const Value logits = tape.input(at);
+  EXPECT_NEAR(loss(logits, true).item(), loss(logits, false).item(), 1e-14);
+  const Tensor d = gradients(loss(logits, false), Values{logits})[0].tensor();
+  const Tensor p = softmax(logits).tensor();
+  for (size_t i = 0; i < 6; ++i)
+    EXPECT_NEAR(d.flat<double>()[i], (p.flat<double>()[i] - labels.flat<double>()[i]) / 2, 1e-15);
+}
+
 TEST(SparseSoftmaxCrossEntropy, WeightsClassesAsPyTorchDoes) {
   GradientTape tape;
   const Value logits = tape.input(kLogits);
@@ -257,6 +273,20 @@ TEST(SparseSoftmaxCrossEntropy, GradientsAreDerivatives) {
           {kLogits});
 }
 
+TEST(CategoricalCrossEntropy, DividesAndClipsProbabilities) {
+  GradientTape tape;
+  const Tensor z = Tensor::of<double>({2, 3}, {0, 1, 0, 0.25, 0, 0.75});
+  const Tensor p = Tensor::of<double>({2, 3}, {1, 2, 1, 3, 0, 0});
+  const Tensor loss =
+      categorical_cross_entropy(z, tape.input(p), {.reduction = Reduction::none}).tensor();
+  expect_near(
+      loss,
+      Tensor::of<double>({2}, {std::log(2.0), -0.25 * std::log(1 - 1e-7) - 0.75 * std::log(1e-7)}),
+      1e-14);
+  expect_gradients([&](auto in) { return categorical_cross_entropy(z, softmax(in[0])); },
+                   {normal({2, 3}, 1)});
+}
+
 TEST(WeightedCrossEntropy, WeighsThePositiveTerm) {
   GradientTape tape;
   const std::vector<double> x{0.5, -3, 40}, z{1, 0.25, 0};
@@ -294,6 +324,7 @@ TEST(Losses, SettingsThatMakeNoSenseThrow) {
   expect_error([&] { absolute_difference(other, x); }, {"same shape", "[3, 2]", "[2, 3]"});
   expect_error([&] { log_cosh(other, x); }, {"same shape", "[3, 2]", "[2, 3]"});
   expect_error([&] { log_cosh(Tensor({3}), x); }, {"same shape", "[3]", "[2, 3]"});
+  expect_error([&] { categorical_cross_entropy(other, x); }, {"same shape", "[3, 2]", "[2, 3]"});
   expect_error([&] { softmax_cross_entropy(other, x); }, {"same shape", "[3, 2]", "[2, 3]"});
   expect_error([&] { weighted_cross_entropy_with_logits(other, x, 2.0); },
                {"same shape", "[3, 2]", "[2, 3]"});

@@ -144,6 +144,55 @@ TEST(StaticRnn, GradientsThroughTimeAreDerivatives) {
       {normal({6, 2}, 1), normal({2, 3}, 2)}, &vars);
 }
 
+// With lengths, an example is what it is alone, cut at its length; a length of 0 leaves the state.
+TEST(StaticRnn, LengthsCutEachExample) {
+  Variables vars{Seed{1}, DType::float64};
+  const MultiRNNCell cell{{std::make_shared<BasicLSTMCell>(vars, "low", 2, 5),
+                           std::make_shared<BasicRNNCell>(vars, "high", 5, 3)}};
+  randomize(vars);
+  GradientTape tape;
+  const int64_t steps = 4, lengths[] = {2, 4, 0};
+  const Tensor x = normal({steps, 3, 2}, 1);
+  const Tensor states[] = {normal({3, 5}, 2), normal({3, 5}, 3), normal({3, 3}, 4)};
+  CellState state;
+  for (const Tensor& t : states) state.values.push_back(tape.input(t));
+  const auto got = static_rnn(cell, unstack(tape.input(x)), state,
+                              Tensor::copy_of<int64_t>({3}, std::span(lengths)));
+  for (int64_t b = 0; b < 3; ++b) {
+    CellState alone;
+    for (const Value& v : state.values) alone.values.push_back(slice(v, {b, 0}, {1, -1}));
+    Values outputs;
+    for (int64_t t = 0; t < steps; ++t) {
+      const Tensor row = got.outputs[static_cast<size_t>(t)].tensor().piece(3 * b, {1, 3});
+      if (t >= lengths[b]) {
+        expect_near(row, Tensor({1, 3}, DType::float64), 0);
+        continue;
+      }
+      const auto result = cell.step(tape.input(x.piece((3 * t + b) * 2, {1, 2})), alone);
+      alone = result.state;
+      expect_near(row, result.output.tensor(), 1e-14);
+    }
+    for (size_t i = 0; i < alone.values.size(); ++i) {
+      const int64_t size = cell.state_sizes()[i];
+      expect_near(got.state.values[i].tensor().piece(size * b, {1, size}), alone.values[i].tensor(),
+                  1e-14);
+    }
+  }
+}
+
+TEST(StaticRnn, GradientsWithLengthsAreDerivatives) {
+  Variables vars{Seed{1}, DType::float64};
+  BasicLSTMCell cell{vars, "lstm", 2, 3};
+  randomize(vars);
+  expect_gradients(
+      [&](std::span<const Value> in) {
+        const auto [outputs, state] = static_rnn(cell, split(in[0], 3), CellState{{in[1], in[2]}},
+                                                 Tensor::of<int32_t>({2}, {3, 1}));
+        return reduce_sum(square(outputs[1])) + reduce_sum(outputs[2] * state.values[0]);
+      },
+      {normal({6, 2}, 1), normal({2, 3}, 2), normal({2, 3}, 3)}, &vars);
+}
+
 std::vector<std::string> ops_of(const Graph& graph) {
   std::vector<std::string> names;
   for (const auto& node : graph.nodes())
@@ -192,6 +241,10 @@ TEST(StaticRnn, WrongListsThrow) {
         static_rnn(cell, Values{c, c});
       },
       {"BasicLSTMCell", "rnn/kernel", "[steps, batch, 28]", "[2, 4, 3]"});
+  expect_error([&] { static_rnn(cell, Values{a}, {}, Tensor({4})); },
+               {"static_rnn", "sequence_length", "integers [4]", "float32 [4]"});
+  expect_error([&] { static_rnn(cell, Values{a}, {}, Tensor({5}, DType::int32)); },
+               {"static_rnn", "sequence_length", "integers [4]", "int32 [5]"});
   const CellState state{{tape.input(Tensor({4, 16}))}};
   expect_error([&] { static_rnn(cell, Values{a, a}, state); }, {"2 values (c, h)", "got 1"});
 }

@@ -71,6 +71,12 @@ struct SoftmaxCrossEntropyOptions {
 Value softmax_cross_entropy(Operand labels, Operand logits, SoftmaxCrossEntropyOptions options = {},
                             Where where = Where::here());
 
+/// -sum of labels log(p) over the last axis, for p = probabilities divided by their sum, then
+/// clipped to [1e-7, 1 - 1e-7] (Keras' CategoricalCrossentropy without from_logits): a loss a row.
+/// Of logits take softmax_cross_entropy, which loses no digits.
+Value categorical_cross_entropy(Operand labels, Operand probabilities, LossOptions options = {},
+                                Where where = Where::here());
+
 struct SparseSoftmaxCrossEntropyOptions {
   std::optional<Operand> class_weights{};  // [classes]: that of a label is a factor of its weight
   std::optional<int64_t> ignore_index{};   // this label has the weight 0; it may be no class
