@@ -1,5 +1,6 @@
 #include "rein/nn/initializers.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "checks.h"
@@ -66,6 +67,9 @@ TEST(Initializers, TruncatedNormalStopsAtTwoStandardDeviations) {
   for (double v : x) largest = std::max(largest, std::abs(v - 1));
   EXPECT_LE(largest, 0.2 + 1e-12);
   EXPECT_GT(largest, 0.195);  // and not before
+  auto sorted = x;
+  std::ranges::sort(sorted);  // a number drawn again is not that of another element
+  EXPECT_EQ(std::ranges::adjacent_find(sorted), sorted.end());
 }
 
 struct FanRow {
