@@ -29,7 +29,11 @@ struct TrainArguments {
 
   TrainSettings resolve() const {
     TrainSettings settings;
-    if (!config.empty()) set_from_file(settings, config);
+    try {
+      if (!config.empty()) set_from_file(settings, config);
+    } catch (const DataError& e) {  // not data, but configuration
+      throw UsageError(e.what());
+    }
     for (const std::string& assignment : assignments) set_from_assignment(settings, assignment);
     for (const TrainOption& option : train_options()) {
       const auto given = flags.find(option.key);
@@ -81,7 +85,9 @@ void add_eval(CLI::App& app, Arguments& a) {
   eval->add_option("run", a.eval.run, "folder of the run")->required()->type_name("RUN");
   eval->add_option("--data", a.eval.data, "other data than the run was trained on")
       ->type_name("DIR");
-  eval->add_option("--threads", a.eval.threads, "0 takes all")->type_name("N");
+  eval->add_option("--threads", a.eval.threads, "0 takes all")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1024));
 }
 
 void add_predict(CLI::App& app, Arguments& a) {
@@ -90,7 +96,9 @@ void add_predict(CLI::App& app, Arguments& a) {
   predict->add_option("file", a.predict.file, "images, 28 x 28")->required()->type_name("FILE");
   CLI::Option* json = predict->add_flag("--json", a.predict.json, "one JSON object a line");
   predict->add_flag("--logits", a.predict.logits, "in JSON, with all logits")->needs(json);
-  predict->add_option("--threads", a.predict.threads, "0 takes all")->type_name("N");
+  predict->add_option("--threads", a.predict.threads, "0 takes all")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1024));
 }
 
 // What is wrong with a word that nothing took, with the nearest word that something would.
@@ -130,7 +138,7 @@ int parse(CLI::App& app, int argc, char** argv) {
 int run(int argc, char** argv) {
   CLI::App app{"Rein trains recurrent networks on CPUs, with gradients clipped.", "rein"};
   app.set_version_flag("--version", fmt::format("rein {}", kVersion));
-  app.require_subcommand(1);
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   Arguments a;
   add_train(app, a);
   add_eval(app, a);
@@ -138,6 +146,10 @@ int run(int argc, char** argv) {
   if (const int code = parse(app, argc, argv); code >= 0) return code;
   if (app.got_subcommand("eval")) return eval(a.eval);
   if (app.got_subcommand("predict")) return predict(a.predict);
+  if (!app.got_subcommand("train")) {
+    fmt::print(stderr, "{}", app.help());
+    return kUsage;
+  }
   a.train.settings = a.train_arguments.resolve();
   return train(std::move(a.train));
 }

@@ -9,6 +9,7 @@ namespace rein::app {
 namespace {
 
 constexpr std::string_view kGenerated = "generated";
+constexpr int64_t kTrainStrokes = 20000, kTestStrokes = 4000;
 
 LabelledImages first(const LabelledImages& all, int64_t limit) {
   const int64_t count = std::min(limit, all.images.shape()[0]);
@@ -33,7 +34,10 @@ ImageTask load_task(TrainSettings& settings) {
   }
   ImageTask task;
   if (settings.data == kGenerated) {
-    task = generate_strokes(Seed{static_cast<uint64_t>(settings.seed)});
+    // Only as many as are wanted: an image does not depend on how many there are.
+    const int64_t most = settings.limit > 0 ? settings.limit : kTrainStrokes;
+    task = generate_strokes(Seed{static_cast<uint64_t>(settings.seed)},
+                            std::min(most, kTrainStrokes), std::min(most, kTestStrokes));
   } else {
     settings.data = std::filesystem::absolute(settings.data).lexically_normal().string();
     task = load_fashion_mnist(settings.data);

@@ -60,12 +60,12 @@ int train(TrainRequest request) {
   const RunFolder run = RunFolder::create(request.out, request.force);
   write_to_file(settings, run.settings_file());
   JsonLines metrics(run.metrics_file());
+  const StopSignal stop;
   fmt::print("training on {}: {} images, {} for the test; {} parameters; run {}\n", settings.data,
              examples->size(), task.test.images.shape()[0], variables.parameter_count(),
              run.path().string());
   std::fflush(stdout);
 
-  const StopSignal stop;
   const int64_t steps_an_epoch = examples->size() / settings.batch_size;
   Progress progress(settings.epochs, steps_an_epoch, settings.batch_size);
   Accuracy test;

@@ -45,6 +45,6 @@ Tensor read_images(const std::filesystem::path& path);
 
 /// A task that needs no files: noisy strokes at ten angles, class k at about 18 k degrees, each
 /// with a place, width and brightness of its own. An image depends on (seed, its number) alone.
-ImageTask generate_strokes(Seed seed, int64_t n_train = 20000, int64_t n_test = 4000);
+ImageTask generate_strokes(Seed seed, int64_t n_train, int64_t n_test);
 
 }  // namespace rein

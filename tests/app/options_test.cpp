@@ -1,0 +1,138 @@
+// The command line and configuration files.
+#include <gtest/gtest.h>
+
+#include "app/program.h"
+
+namespace rein::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST(Options, VersionAndHelp) {
+  TemporaryFolder folder;
+  EXPECT_EQ(rein(folder, {"--version"}).out, "rein 0.1.0\n");
+  const Finished help = rein(folder, {"train", "--help"});
+  EXPECT_EQ(help.code, 0);
+  for (const char* option :
+       {"--clip", "--epochs", "--batch-size", "--learning-rate", "--hidden", "--optimizer",
+        "--seed", "--threads", "--data", "--out", "--config", "--set", "--limit", "--force"})
+    EXPECT_TRUE(contains(help.out, option));
+}
+
+struct Row {
+  std::vector<std::string> arguments;
+  const char* error;
+};
+
+// Each ends with exit code 2, tells what to do, and leaves no run behind.
+TEST(Options, WrongOnesAreUsageErrors) {
+  TemporaryFolder folder;
+  const Row rows[] = {
+      {{}, "Subcommands:"},
+      {{"trian"}, "did you mean 'train'"},
+      {{"train", "--epoch", "3"}, "'--epoch' is not expected here; did you mean '--epochs'?"},
+      {{"train", "--learning_rate=1"}, "did you mean '--learning-rate'"},
+      {{"train", "extra"}, "'extra' is not expected"},
+      {{"train", "--epochs"}, "--epochs"},
+      {{"train", "--epochs", "3x"}, "--epochs: epochs: '3x' is not a whole number"},
+      {{"train", "--epochs", "0"}, "0 is not from 1"},
+      {{"train", "--epochs", "99999999999999999999"}, "is not a whole number"},
+      {{"train", "--batch-size=-1"}, "-1 is not from 1"},
+      {{"train", "--learning-rate", "nan"}, "nan is not from"},
+      {{"train", "--learning-rate", "-0.1"}, "-0.1 is not from"},
+      {{"train", "--optimizer", "adan"}, "did you mean 'adam'"},
+      {{"train", "--clip", "global:-1"}, "global:C   all gradients together"},
+      {{"train", "--clip", "global:nan"}, "value:C    every element"},
+      {{"train", "--clip", "global:"}, "'global:' is none of these"},
+      {{"train", "--clip", "global"}, "'global' is none of these"},
+      {{"train", "--clip", "global:5x"}, "'global:5x' is none of these"},
+      {{"train", "--clip", "none:1"}, "'none:1' is none of these"},
+      {{"train", "--clip", "glob:1"}, "'glob:1' is none of these"},
+      {{"train", "--set", "epoch=1"}, "unknown setting 'epoch'; did you mean 'epochs'?"},
+      {{"train", "--set", "epochs"}, "key=value is expected"},
+      {{"train", "--data", "generated", "--limit", "10"}, "more than the 10 training examples"},
+      {{"eval"}, "run is required"},
+      {{"predict", "r"}, "file is required"},
+      {{"predict", "r", "f", "--logits"}, "--json"},
+      {{"eval", "r", "--threads", "-1"}, "--threads"},
+  };
+  for (const Row& row : rows) {
+    const Finished f = rein(folder, row.arguments);
+    std::string line;
+    for (const auto& a : row.arguments) line += a + " ";
+    EXPECT_EQ(f.code, 2) << line << f.err;
+    EXPECT_TRUE(contains(f.err, row.error)) << line;
+    EXPECT_EQ(f.out, "") << line;
+  }
+  EXPECT_FALSE(fs::exists(folder / "runs"));
+}
+
+TEST(Options, FilesSettingsAndFlagsCountInThisOrder) {
+  TemporaryFolder folder;
+  write_bytes(folder / "c.toml",
+              "data = 'generated'\nlimit = 32\nbatch_size = 16\nhidden = 4\nseed = 2\n"
+              "epochs = 3\nlearning_rate = 1\n");
+  const Finished f = rein(folder, {"train", "--config", "c.toml", "--set", "seed=3", "--set",
+                                   "epochs=2", "--epochs", "1", "--out=r"});
+  ASSERT_EQ(f.code, 0) << f.err;
+  EXPECT_TRUE(
+      contains(read_bytes(folder / "r/settings.toml"), "data = 'generated'\nclip = 'global:"));
+  EXPECT_TRUE(contains(read_bytes(folder / "r/settings.toml"),
+                       "optimizer = 'adam'\nlearning_rate = 1.0\nepochs = 1\nbatch_size = 16\n"
+                       "hidden = 4\nlimit = 32\nseed = 3\nthreads = 0\n"));
+  // The settings of a run are a configuration, and give the same run.
+  ASSERT_EQ(rein(folder, {"train", "--config", "r/settings.toml", "--out", "again"}).code, 0);
+  EXPECT_EQ(read_bytes(folder / "r/model.safetensors"),
+            read_bytes(folder / "again/model.safetensors"));
+}
+
+TEST(Options, ErrorsInAFileNameThePlace) {
+  TemporaryFolder folder;
+  const auto error = [&](std::string_view text) {
+    write_bytes(folder / "c.toml", text);
+    const Finished f = rein(folder, {"train", "--config", "c.toml"});
+    EXPECT_EQ(f.code, 2) << f.err;
+    return f.err;
+  };
+  EXPECT_TRUE(contains(error("epochs = 3\nhiden = 4\n"),
+                       "c.toml: line 2, column 1: unknown setting 'hiden'; did you mean 'hidden'"));
+  EXPECT_TRUE(contains(error("epochs = 'three'\n"), "epochs: a whole number is expected"));
+  EXPECT_TRUE(contains(error("epochs = 3.5\n"), "epochs: a whole number is expected"));
+  EXPECT_TRUE(contains(error("\nclip = 'global:-5'\n"), "line 2, column 1: clip: 'global:-5'"));
+  EXPECT_TRUE(contains(error("epochs = \n"), "c.toml: line 1"));
+  EXPECT_EQ(rein(folder, {"train", "--config", "none.toml"}).code, 5);
+}
+
+TEST(Options, ARunIsNotOverwrittenUnlessForced) {
+  TemporaryFolder folder;
+  ASSERT_EQ(train(folder, {"--out", "r"}).code, 0);
+  const std::string weights = read_bytes(folder / "r/model.safetensors");
+  const std::string metrics = read_bytes(folder / "r/metrics.jsonl");
+  const Finished refused = train(folder, {"--out", "r", "--seed", "2"});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_TRUE(contains(refused.err, "--force"));
+  EXPECT_EQ(read_bytes(folder / "r/model.safetensors"), weights);
+  EXPECT_EQ(read_bytes(folder / "r/metrics.jsonl"), metrics);
+
+  EXPECT_EQ(train(folder, {"--out", "r", "--seed", "2", "--force"}).code, 0);
+  EXPECT_NE(read_bytes(folder / "r/model.safetensors"), weights);
+  EXPECT_TRUE(contains(read_bytes(folder / "r/settings.toml"), "seed = 2"));
+}
+
+TEST(Options, RunsAreNumbered) {
+  TemporaryFolder folder;
+  EXPECT_TRUE(contains(train(folder, {}).out, "\nrun runs/1\n"));
+  EXPECT_TRUE(contains(train(folder, {}).out, "\nrun runs/2\n"));
+  EXPECT_TRUE(fs::exists(folder / "runs/2/model.safetensors"));
+}
+
+TEST(Options, AFolderThatCannotBeMadeIsAnIoError) {
+  TemporaryFolder folder;
+  write_bytes(folder / "file", "");
+  const Finished f = train(folder, {"--out", "file/r"});
+  EXPECT_EQ(f.code, 5);
+  EXPECT_TRUE(contains(f.err, "file/r"));
+}
+
+}  // namespace
+}  // namespace rein::test
