@@ -28,7 +28,7 @@ void check_finite(const StepInfo& info) {
   if (std::isfinite(info.loss) && info.finite) return;
   throw NonFiniteError(fmt::format(
       "diverged at step {}: the loss is {}{}; try a smaller --learning-rate or another --clip",
-      info.step, info.loss,
+      info.step, std::isnan(info.loss) ? std::string("NaN") : fmt::format("{:.3g}", info.loss),
       info.finite ? ""
                   : fmt::format(", and the gradient of '{}' is the first that is not finite",
                                 info.non_finite)));

@@ -25,7 +25,7 @@ constexpr std::array<TrainOption, 10> kOptions{{
      &S::data},
     {"clip", "FORM", "gradient clipping: none, value:C, norm:C, average:C or global:C", &S::clip},
     {"optimizer", "NAME", "adam, momentum or sgd", &S::optimizer},
-    {"learning_rate", "X", "step size of the optimizer", &S::learning_rate, 1e-30, 1e30},
+    {"learning_rate", "X", "step size of the optimizer", &S::learning_rate, 1e-37, 1e38},
     {"epochs", "N", "passes over the training examples", &S::epochs, 1, kMany},
     {"batch_size", "N", "examples a step", &S::batch_size, 1, 1 << 20},
     {"hidden", "N", "units of the LSTM", &S::hidden, 1, 1 << 14},
