@@ -277,7 +277,7 @@ Tensors run_recorded(const Case& c, const Model& model, const Tensors& inputs) {
   auto recording = rein::record_forward(function, specs, team);
   recording.run(tensors);
   Tensors results;
-  for (size_t i = 0; i < names.size(); ++i) results[names[i]] = recording.output(i);
+  for (size_t i = 0; i < names.size(); ++i) results[names[i]] = recording.output(i).clone();
   return results;
 }
 

@@ -60,8 +60,8 @@ void understand(const Handler& handler, const Case& c) {
   only(c.expect(), expect, "expectation");
 }
 
-// What is wrong; empty if nothing is.
-std::string run(const std::string& family, const Case& c) {
+// What is wrong; nothing if the case passes.
+std::vector<std::string> run(const std::string& family, const Case& c) {
   const Handler& handler = handler_of(family, c);
   understand(handler, c);
   Check check(c);
@@ -69,20 +69,18 @@ std::string run(const std::string& family, const Case& c) {
   try {
     handler.run(c, check);
   } catch (const rein::Error& thrown) {
-    return error ? "" : std::string("threw ") + thrown.what();
+    if (error) return {};
+    return {std::string("threw ") + thrown.what()};
   }
-  if (error) return "did not throw where the reference throws " + error->text;
+  if (error) return {"did not throw where the reference throws " + error->text};
   check.finish();
-  const auto& wrong = check.wrong();
-  if (wrong.empty()) return "";
-  return wrong[0] +
-         (wrong.size() == 1 ? "" : " (and " + std::to_string(wrong.size() - 1) + " more)");
+  return check.wrong();
 }
 
 void run_case(const std::string& family, const Json& json, const Options& options, Counts& counts) {
   const Case c(json);
   if (c.name.find(options.filter) == std::string::npos) return;
-  std::string wrong;
+  std::vector<std::string> wrong;
   try {
     wrong = run(family, c);
   } catch (const Skip& reason) {
@@ -90,24 +88,35 @@ void run_case(const std::string& family, const Json& json, const Options& option
     std::printf("skipped %s: %s\n", c.name.c_str(), reason.what());
     return;
   } catch (const std::exception& e) {
-    wrong = e.what();
+    wrong = {e.what()};
   }
   ++(wrong.empty() ? counts.passed : counts.failed);
-  if (!wrong.empty())
-    std::printf("failed %s: %s\n", c.name.c_str(), wrong.c_str());
-  else if (options.verbose)
-    std::printf("passed %s\n", c.name.c_str());
+  if (wrong.empty()) {
+    if (options.verbose) std::printf("passed %s\n", c.name.c_str());
+    return;
+  }
+  const size_t shown = options.verbose ? wrong.size() : 1;
+  for (size_t i = 0; i < shown; ++i)
+    std::printf("%s %s: %s\n", i == 0 ? "failed" : "      ", c.name.c_str(), wrong[i].c_str());
+  if (shown < wrong.size()) std::printf("       and %zu more\n", wrong.size() - shown);
 }
 
 void run_file(const std::filesystem::path& path, const Options& options, Counts& counts) {
+  const auto fail = [&](const std::exception& e) {
+    ++counts.failed;
+    std::printf("failed %s: %s\n", path.c_str(), e.what());
+  };
   try {
     const Json file = read_json(path);
     const auto& family = file.at("family").string();
     if (file.at("schema").as<int64_t>() != 1) throw std::runtime_error("is of another schema");
-    for (const auto& json : file.at("cases").items) run_case(family, json, options, counts);
+    for (const auto& json : file.at("cases").items) try {
+        run_case(family, json, options, counts);
+      } catch (const std::exception& e) {
+        fail(e);
+      }
   } catch (const std::exception& e) {
-    ++counts.failed;
-    std::printf("failed %s: %s\n", path.c_str(), e.what());
+    fail(e);
   }
 }
 
