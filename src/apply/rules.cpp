@@ -37,7 +37,8 @@ bool is_absent(const Gradients& gradients, size_t variable) {
   return gradients.kind(variable) == Gradients::Kind::absent;
 }
 
-double rounded(DType dtype, double x) {
+// Out of line: g++ 12 turns double -> float -> double of two neighbours into nothing (-O2 and up).
+[[gnu::noinline]] double rounded(DType dtype, double x) {
   return dtype == DType::float32 ? static_cast<double>(static_cast<float>(x)) : x;
 }
 
@@ -171,7 +172,8 @@ namespace {
 template <class T>
 void adam_delta(const Adam& rule, std::span<T> d, Adam::State& state, BlockPlace place) {
   const auto& correction = state.corrections[place.variable];
-  const bool round = rule.form != AdamForm::pytorch;
+  // 1 - beta is of the rounded number in TensorFlow, of the decimal in Keras and PyTorch.
+  const bool round = rule.form == AdamForm::tensorflow;
   const double b1 = round ? rounded(state.dtype, rule.beta1) : rule.beta1;
   const double b2 = round ? rounded(state.dtype, rule.beta2) : rule.beta2;
   kernels::adam(d.data(), state.m.data<T>() + place.offset, state.v.data<T>() + place.offset,

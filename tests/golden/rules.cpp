@@ -10,6 +10,7 @@ using rein::Adam;
 using rein::AdamForm;
 using rein::GradientDescent;
 using rein::Momentum;
+using rein::MomentumForm;
 using rein::Schedule;
 using rein::Semantics;
 
@@ -19,13 +20,6 @@ using Rates = std::vector<double>;
 Schedule rate(const Json& attrs, std::string_view name, double otherwise, const Rates& rates) {
   if (rates.empty()) return number_or(attrs, name, otherwise);
   return [rates](int64_t step) { return rates.at(static_cast<size_t>(step)); };
-}
-
-template <class R>
-std::function<int64_t(rein::AnyRule::State&)> steps_of() {
-  return [](rein::AnyRule::State& state) {
-    return std::any_cast<std::shared_ptr<typename R::State>&>(state)->step;
-  };
 }
 
 // ---------------------------------------------------------------- TensorFlow
@@ -71,13 +65,12 @@ RuleSetup keras_sgd(const Json& attrs, const Rates& rates) {
   const double m = number_or(attrs, "momentum", 0);
   if (m == 0)
     return {.rule = GradientDescent{.learning_rate = learning_rate}, .process = keras_clip(attrs)};
-  if (!rates.empty()) throw Skip("the rate inside the momentum is not built yet");
-  // Keras keeps -rate times the sum that TensorFlow 1 keeps.
   return {.rule = Momentum{.learning_rate = learning_rate,
                            .momentum = m,
-                           .use_nesterov = flag_or(attrs, "nesterov", false)},
+                           .use_nesterov = flag_or(attrs, "nesterov", false),
+                           .form = MomentumForm::keras},
           .process = keras_clip(attrs),
-          .slots = {{"momentums", "momentum", -learning_rate.at(0)}}};
+          .slots = {{"momentums", "momentum"}}};
 }
 
 RuleSetup keras_adam(const Json& attrs, const Rates& rates) {
@@ -95,14 +88,20 @@ RuleSetup keras_adam(const Json& attrs, const Rates& rates) {
 // ---------------------------------------------------------------- PyTorch
 
 RuleSetup torch_sgd(const Json& attrs, const Rates& rates) {
-  unset(attrs, {"weight_decay", "dampening", "maximize"});
+  unset(attrs, {"weight_decay", "maximize"});
   const Schedule learning_rate = rate(attrs, "lr", 1e-3, rates);
   const double m = number_or(attrs, "momentum", 0);
   if (m == 0) return {.rule = GradientDescent{.learning_rate = learning_rate}};
   return {.rule = Momentum{.learning_rate = learning_rate,
                            .momentum = m,
-                           .use_nesterov = flag_or(attrs, "nesterov", false)},
+                           .use_nesterov = flag_or(attrs, "nesterov", false),
+                           .dampening = number_or(attrs, "dampening", 0),
+                           .form = MomentumForm::pytorch},
           .slots = {{"momentum_buffer", "momentum"}}};
+}
+
+int64_t steps_of_adam(rein::AnyRule::State& state, size_t variable) {
+  return std::any_cast<std::shared_ptr<Adam::State>&>(state)->counts[variable];
 }
 
 RuleSetup torch_adam(const Json& attrs, const Rates& rates) {
@@ -114,8 +113,7 @@ RuleSetup torch_adam(const Json& attrs, const Rates& rates) {
     adam.beta1 = betas->items.at(0).as<double>();
     adam.beta2 = betas->items.at(1).as<double>();
   }
-  return {
-      .rule = adam, .slots = {{"exp_avg", "m"}, {"exp_avg_sq", "v"}}, .steps = steps_of<Adam>()};
+  return {.rule = adam, .slots = {{"exp_avg", "m"}, {"exp_avg_sq", "v"}}, .steps = steps_of_adam};
 }
 
 // ---------------------------------------------------------------- Optax

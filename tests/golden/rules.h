@@ -10,18 +10,17 @@
 
 namespace golden {
 
-/// A slot of the file, and the one of ours that is `factor` times it.
+/// A slot of the file, and what it is called here.
 struct SlotName {
   std::string theirs, ours;
-  double factor = 1;  // theirs = factor * ours
 };
 
 struct RuleSetup {
   rein::AnyRule rule;
   rein::Chain process{};  // what their optimizer does to the gradients before its update
   std::vector<SlotName> slots{};
-  /// Reads the number of steps out of the state of the rule, where the file has it as a slot.
-  std::function<int64_t(rein::AnyRule::State&)> steps{};
+  /// The steps of a variable, where the file has them as a slot.
+  std::function<int64_t(rein::AnyRule::State&, size_t variable)> steps{};
 };
 
 /// One optimizer of another library: `make` throws Skip for settings that cannot be expressed.
