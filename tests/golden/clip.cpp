@@ -71,8 +71,16 @@ void compare_transform(Check& check, const Case& c, const T& transform,
   rein::StepInfo info;
   const auto got = through_transform(transform, gradients, info);
   if (!got) return;
-  if (const Json* want = check.want("gradients"))
-    check.equal("gradients of the transform", *got, *want);
+  const Json* want = check.want("gradients");
+  for (size_t i = 0; want && i < got->size(); ++i) {
+    const auto name = indexed("gradients of the transform", i);
+    const Gradient& g = (*got)[i];
+    if (g && g.is_sparse())  // its rows may be merged afterwards
+      check.equal(name, rein::to_dense(g.sparse()),
+                  rein::to_dense(read_gradient(want->items.at(i)).sparse()));
+    else
+      check.equal(name, g, want->items.at(i));
+  }
 }
 
 Bound read_bound(const Json& json) {
@@ -101,18 +109,18 @@ std::vector<int> read_axes(const Case& c) {
 // ---------------------------------------------------------------- TensorFlow
 
 void clip_by_value(const Case& c, Check& check) {
-  const Bound lo = read_bound(c.attrs().at("clip_value_min"));
-  const Bound hi = read_bound(c.attrs().at("clip_value_max"));
+  const Json &min = c.attrs().at("clip_value_min"), &max = c.attrs().at("clip_value_max");
+  const Bound lo = read_bound(min), hi = read_bound(max);
   const auto gradients = read_gradients(c.at("gradients"));
   compare(check, each(gradients, [&](const Gradient& g) {
             return rein::clip_by_value(g, lo, hi, Semantics::tensorflow);
           }));
-  if (std::holds_alternative<double>(lo) && std::holds_alternative<double>(hi))
-    compare_transform(check, c,
-                      rein::ClipByValue{.min = std::get<double>(lo),
-                                        .max = std::get<double>(hi),
-                                        .semantics = Semantics::tensorflow},
-                      gradients);
+  if (min.is_number() && max.is_number())
+    compare_transform(
+        check, c,
+        rein::ClipByValue{
+            .min = min.as<double>(), .max = max.as<double>(), .semantics = Semantics::tensorflow},
+        gradients);
 }
 
 void clip_by_norm(const Case& c, Check& check) {

@@ -30,6 +30,8 @@ void only(const Json& object, const Names& known, std::string_view what);
 rein::Shape read_shape(const Json& json);
 /// A tensor object; of a dtype that the library has not, throws Skip.
 rein::Tensor read_tensor(const Json& json);
+/// The same of an expectation: an element that is null is read as 0.
+rein::Tensor read_expected(const Json& json);
 /// A tensor, null (absent), or rows.
 rein::Gradient read_gradient(const Json& json);
 std::vector<rein::Gradient> read_gradients(const Json& list);
@@ -58,10 +60,11 @@ struct Tolerance {
   double rtol = 0, atol = 0;
 };
 
-/// Where `got` differs from `want`, a tensor object; empty if nowhere. An element passes if
-/// |got - want| <= atol + rtol |want|; NaN matches NaN, infinities match by sign, a null is not
-/// looked at. With both tolerances 0 the bits must be equal.
-std::string difference(const rein::Tensor& got, const Json& want, Tolerance tolerance);
+/// Where `got` differs from `want`; empty if nowhere. An element passes if |got - want| <=
+/// atol + rtol |want|; NaN matches NaN, infinities match by sign. With both tolerances 0 the bits
+/// must be equal. Elements whose `looked` is 0 are not looked at; no list looks at all.
+std::string difference(const rein::Tensor& got, const rein::Tensor& want, Tolerance tolerance,
+                       const std::vector<char>& looked);
 
 /// Whether two tensors are the same, to the bit.
 bool same_bits(const rein::Tensor& a, const rein::Tensor& b);
@@ -78,6 +81,7 @@ class Check {
   /// looked at.
   void equal(const std::string& what, const rein::Tensor& got, const Json& want);
   void equal(const std::string& what, const rein::Tensor& got, const Json& want, Tolerance t);
+  void equal(const std::string& what, const rein::Tensor& got, const rein::Tensor& want);
   /// The same for a number, which takes the dtype of `want`.
   void equal(const std::string& what, double got, const Json& want);
   /// Null must be absent, rows must be rows with the same indices.

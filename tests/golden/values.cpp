@@ -8,15 +8,23 @@ using rein::DType;
 using rein::Tensor;
 
 template <class T>
-Tensor read(const rein::Shape& shape, const std::vector<Json>& data) {
+Tensor read(const rein::Shape& shape, const std::vector<Json>& data, bool with_nulls) {
+  using Number = std::conditional_t<std::is_integral_v<T>, int64_t, T>;
   std::vector<T> values;
-  for (const auto& item : data) {
-    if constexpr (std::is_integral_v<T>)
-      values.push_back(static_cast<T>(item.as<int64_t>()));
-    else
-      values.push_back(item.as<T>());
-  }
+  for (const auto& item : data)
+    values.push_back(with_nulls && item.is_null() ? T{0} : static_cast<T>(item.as<Number>()));
   return Tensor::copy_of<T>(shape, values);
+}
+
+Tensor read(const Json& json, bool with_nulls) {
+  const auto shape = read_shape(json.at("shape"));
+  const auto& data = json.at("data").items;
+  const auto& dtype = json.at("dtype").string();
+  if (dtype == "float32") return read<float>(shape, data, with_nulls);
+  if (dtype == "float64") return read<double>(shape, data, with_nulls);
+  if (dtype == "int32") return read<int32_t>(shape, data, with_nulls);
+  if (dtype == "int64") return read<int64_t>(shape, data, with_nulls);
+  throw Skip("dtype " + dtype + " is not built yet");
 }
 
 bool set(const Json* value) { return value && !value->is_null(); }
@@ -37,16 +45,8 @@ rein::Shape read_shape(const Json& json) {
   return shape;
 }
 
-Tensor read_tensor(const Json& json) {
-  const auto shape = read_shape(json.at("shape"));
-  const auto& data = json.at("data").items;
-  const auto& dtype = json.at("dtype").string();
-  if (dtype == "float32") return read<float>(shape, data);
-  if (dtype == "float64") return read<double>(shape, data);
-  if (dtype == "int32") return read<int32_t>(shape, data);
-  if (dtype == "int64") return read<int64_t>(shape, data);
-  throw Skip("dtype " + dtype + " is not built yet");
-}
+Tensor read_tensor(const Json& json) { return read(json, false); }
+Tensor read_expected(const Json& json) { return read(json, true); }
 
 rein::Gradient read_gradient(const Json& json) {
   if (json.is_null()) return {};
