@@ -29,6 +29,10 @@ Cut cut(int64_t m, int64_t n, int64_t k) {
   return {rows, (side + pieces * unit - 1) / (pieces * unit) * unit};
 }
 
+// Products with a transposed b are up to five times slower than others, worst with few rows. With
+// very few of them a copy of b would cost more than it saves.
+bool copies_b(Trans tb, int64_t m) { return tb == Trans::yes && m >= 16; }
+
 }  // namespace
 
 template <class T>
@@ -37,42 +41,32 @@ void gemm(ThreadTeam& team, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k,
           std::byte* scratch) noexcept {
   if (m == 0 || n == 0) return;
   constexpr int64_t kTransposedRows = 256;
-  if (tb == Trans::yes) {  // products with a transposed b and few rows are up to five times slower
+  if (copies_b(tb, m)) {
     T* untransposed = reinterpret_cast<T*>(scratch);
     team.run_ranges(n, kTransposedRows, [&](int64_t from, int64_t to) {
       transpose(to - from, k, b + from * ldb, ldb, untransposed + from, n);
     });
     b = untransposed;
     ldb = n;
+    tb = Trans::no;
   }
   const Cut pieces = cut(m, n, k);
   if (pieces.rows) {
     const int64_t a_step = ta == Trans::yes ? 1 : lda;
     team.run_ranges(m, pieces.grain, [&](int64_t from, int64_t to) {
-      gemm_tile(ta, Trans::no, to - from, n, k, a + from * a_step, lda, b, ldb, beta,
-                c + from * ldc, ldc);
+      gemm_tile(ta, tb, to - from, n, k, a + from * a_step, lda, b, ldb, beta, c + from * ldc, ldc);
     });
   } else {
+    const int64_t b_step = tb == Trans::yes ? ldb : 1;
     team.run_ranges(n, pieces.grain, [&](int64_t from, int64_t to) {
-      gemm_tile(ta, Trans::no, m, to - from, k, a, lda, b + from, ldb, beta, c + from, ldc);
+      gemm_tile(ta, tb, m, to - from, k, a, lda, b + from * b_step, ldb, beta, c + from, ldc);
     });
   }
 }
 
 template <class T>
-size_t gemm_scratch_bytes(Trans tb, int64_t n, int64_t k) {
-  return tb == Trans::yes ? static_cast<size_t>(n * k) * sizeof(T) : 0;
-}
-
-template <class T>
-void transpose(int64_t rows, int64_t columns, const T* from, int64_t from_stride, T* to,
-               int64_t to_stride) noexcept {
-  constexpr int64_t kBlock = 16;  // a cache line of float
-  for (int64_t i = 0; i < rows; i += kBlock)
-    for (int64_t j = 0; j < columns; j += kBlock)
-      for (int64_t y = j; y < std::min(j + kBlock, columns); ++y)
-        for (int64_t x = i; x < std::min(i + kBlock, rows); ++x)
-          to[y * to_stride + x] = from[x * from_stride + y];
+size_t gemm_scratch_bytes(Trans tb, int64_t m, int64_t n, int64_t k) {
+  return copies_b(tb, m) ? static_cast<size_t>(n * k) * sizeof(T) : 0;
 }
 
 bool gemm_self_test(ThreadTeam& team) {
@@ -90,9 +84,7 @@ template void gemm(ThreadTeam&, Trans, Trans, int64_t, int64_t, int64_t, const f
                    const float*, int64_t, float, float*, int64_t, std::byte*) noexcept;
 template void gemm(ThreadTeam&, Trans, Trans, int64_t, int64_t, int64_t, const double*, int64_t,
                    const double*, int64_t, double, double*, int64_t, std::byte*) noexcept;
-template size_t gemm_scratch_bytes<float>(Trans, int64_t, int64_t);
-template size_t gemm_scratch_bytes<double>(Trans, int64_t, int64_t);
-template void transpose(int64_t, int64_t, const float*, int64_t, float*, int64_t) noexcept;
-template void transpose(int64_t, int64_t, const double*, int64_t, double*, int64_t) noexcept;
+template size_t gemm_scratch_bytes<float>(Trans, int64_t, int64_t, int64_t);
+template size_t gemm_scratch_bytes<double>(Trans, int64_t, int64_t, int64_t);
 
 }  // namespace rein::kernels

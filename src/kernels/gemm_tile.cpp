@@ -11,7 +11,7 @@
 namespace rein::kernels {
 namespace {
 
-constexpr int64_t kSmall = 4096;  // multiplications that a plain loop does in the time of a call
+constexpr int64_t kSmall = 512;  // multiplications that a plain loop does in the time of a call
 
 // oneDNN asks OpenMP how many threads there are and trusts the answer: where OpenMP then delivers
 // fewer (OMP_THREAD_LIMIT, OMP_DYNAMIC), a part of c is never written, and no error is returned.

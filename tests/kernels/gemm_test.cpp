@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "kernels/each_target.h"
 #include "rein/base/random.h"
 
 namespace rein::kernels {
@@ -24,8 +25,9 @@ struct Case {
   int64_t m, n, k;
 };
 // Below and above the plain loop, one row, odd edges, several tiles of rows or of columns.
-constexpr Case kCases[] = {{1, 1, 1},      {3, 5, 7},      {1, 512, 128}, {17, 33, 65},
-                           {128, 512, 28}, {300, 257, 64}, {40, 700, 90}, {129, 64, 515}};
+constexpr Case kCases[] = {{1, 1, 1},     {15, 20, 9},   {16, 20, 9},    {3, 5, 7},
+                           {1, 512, 128}, {17, 33, 65},  {128, 512, 28}, {300, 257, 64},
+                           {40, 700, 90}, {129, 64, 515}};
 
 template <class T>
 class Gemm : public testing::Test {};
@@ -57,7 +59,7 @@ double error(const Case& s, Trans ta, Trans tb, T beta, int threads, std::vector
       static_cast<double>(s.k + 2) * static_cast<double>(std::numeric_limits<T>::epsilon()) / 2;
 
   const auto before = c;
-  std::vector<std::byte> scratch(gemm_scratch_bytes<T>(tb, s.n, s.k));
+  std::vector<std::byte> scratch(gemm_scratch_bytes<T>(tb, s.m, s.n, s.k));
   ThreadTeam team(threads);
   gemm<T>(team, ta, tb, s.m, s.n, s.k, a.data(), lda, b.data(), ldb, beta, c.data(), ldc,
           scratch.data());
@@ -111,14 +113,19 @@ TYPED_TEST(Gemm, NoInnerSizeLeavesBetaTimesC) {
 }
 
 TYPED_TEST(Gemm, TransposeMovesEveryElement) {
-  for (auto [rows, columns] : {std::pair{1, 40}, std::pair{17, 16}, std::pair{33, 50}}) {
-    const auto x = draw<TypeParam>(rows * columns, 4);
-    std::vector<TypeParam> y(x.size());
-    transpose<TypeParam>(rows, columns, x.data(), columns, y.data(), rows);
-    for (int i = 0; i < rows; ++i)
+  for_each_target([](const char* target) {
+    for (auto [rows, columns] : {std::pair{1, 40}, std::pair{17, 16}, std::pair{33, 50}}) {
+      const int from_stride = columns + 3, to_stride = rows + 1;
+      const auto x = draw<TypeParam>(rows * from_stride, 4);
+      std::vector<TypeParam> y(static_cast<size_t>(columns * to_stride), TypeParam{7});
+      transpose<TypeParam>(rows, columns, x.data(), from_stride, y.data(), to_stride);
       for (int j = 0; j < columns; ++j)
-        EXPECT_EQ(y[static_cast<size_t>(j * rows + i)], x[static_cast<size_t>(i * columns + j)]);
-  }
+        for (int i = 0; i < to_stride; ++i)
+          EXPECT_EQ(y[static_cast<size_t>(j * to_stride + i)],
+                    i < rows ? x[static_cast<size_t>(i * from_stride + j)] : TypeParam{7})
+              << target;
+    }
+  });
 }
 
 TEST(GemmSelfTest, Passes) {

@@ -8,6 +8,7 @@
 #include <ostream>
 #include <vector>
 
+#include "kernels/each_target.h"
 #include "rein/base/memory.h"
 #include "rein/base/random.h"
 
@@ -134,20 +135,21 @@ INSTANTIATE_TEST_SUITE_P(Lstm, LstmOfSizes,
                                          LstmSizes{2, 64, 200, 130}));
 
 TEST_P(LstmOfSizes, FusedAgreesWithThePlainTwinInDouble) {
-  Problem<float> fused(GetParam());
   Problem<double> plain(GetParam());
-  run_fused(fused, fused.backward(), 1);
   run_plain(plain, plain.backward());
-  expect_same(fused, plain);
+  for_each_target([&](const char* target) {
+    SCOPED_TRACE(target);
+    Problem<float> fused(GetParam());
+    run_fused(fused, fused.backward(), 1);
+    expect_same(fused, plain);
+  });
 }
 
-TEST_P(LstmOfSizes, SaturatedGatesStayExact) {
+TEST_P(LstmOfSizes, SaturatedGatesStayInTheirRange) {
   Problem<float> fused(GetParam(), 40);
-  Problem<double> plain(GetParam(), 40);
   run_fused(fused, fused.backward(), 1);
-  run_plain(plain, plain.backward());
-  // Sums of hundreds move by 1e-5 in float32, and gates that are not saturated with them; what
-  // is asked here is that nothing leaves its range.
+  // Sums of hundreds are rounded by 1e-5, and steps behind a gate that is not saturated go their
+  // own way; what is asked here is that nothing leaves its range.
   for (float g : fused.gates) EXPECT_LE(std::abs(g), 1);
   for (float h : fused.outputs) EXPECT_LE(std::abs(h), 1);
   for (const auto& [name, array] : fused.results())

@@ -23,7 +23,7 @@ void gemm(ThreadTeam& team, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k,
 
 /// What `gemm` needs for the untransposed copy of b that it makes when b is stored transposed.
 template <class T>
-size_t gemm_scratch_bytes(Trans tb, int64_t n, int64_t k);
+size_t gemm_scratch_bytes(Trans tb, int64_t m, int64_t n, int64_t k);
 
 /// The same product as one call on the caller's thread, without scratch: for callers that cut their
 /// own tiles. Slow for a transposed b and few rows: `transpose` it first.
@@ -31,7 +31,8 @@ template <class T>
 void gemm_tile(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
                const T* b, int64_t ldb, T beta, T* c, int64_t ldc) noexcept;
 
-/// to [columns, rows] = transpose of from [rows, columns].
+/// to [columns, rows] = transpose of from [rows, columns]; the strides are the lengths of the
+/// stored rows.
 template <class T>
 void transpose(int64_t rows, int64_t columns, const T* from, int64_t from_stride, T* to,
                int64_t to_stride) noexcept;
@@ -42,10 +43,13 @@ void transpose(int64_t rows, int64_t columns, const T* from, int64_t from_stride
 bool gemm_self_test(ThreadTeam& team);
 
 namespace ref {
-/// The plain twin of `gemm`, sums in rising order of k.
+/// The plain twins; sums in rising order of k.
 template <class T>
 void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
           int64_t ldb, T beta, T* c, int64_t ldc) noexcept;
+template <class T>
+void transpose(int64_t rows, int64_t columns, const T* from, int64_t from_stride, T* to,
+               int64_t to_stride) noexcept;
 }  // namespace ref
 
 }  // namespace rein::kernels

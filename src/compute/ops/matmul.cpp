@@ -34,7 +34,7 @@ struct MatMul {
   size_t scratch(Specs in) const {
     const Sizes s = sizes(in[0].shape, in[1].shape);
     return visit_float(in[0].dtype, [&](auto zero) {
-      return kernels::gemm_scratch_bytes<decltype(zero)>(trans(transpose_b), s.n, s.k);
+      return kernels::gemm_scratch_bytes<decltype(zero)>(trans(transpose_b), s.m, s.n, s.k);
     });
   }
 

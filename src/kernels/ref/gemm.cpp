@@ -21,9 +21,18 @@ void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const T* a, int64
   }
 }
 
+template <class T>
+void transpose(int64_t rows, int64_t columns, const T* from, int64_t from_stride, T* to,
+               int64_t to_stride) noexcept {
+  for (int64_t j = 0; j < columns; ++j)
+    for (int64_t i = 0; i < rows; ++i) to[j * to_stride + i] = from[i * from_stride + j];
+}
+
 template void gemm(Trans, Trans, int64_t, int64_t, int64_t, const float*, int64_t, const float*,
                    int64_t, float, float*, int64_t) noexcept;
 template void gemm(Trans, Trans, int64_t, int64_t, int64_t, const double*, int64_t, const double*,
                    int64_t, double, double*, int64_t) noexcept;
+template void transpose(int64_t, int64_t, const float*, int64_t, float*, int64_t) noexcept;
+template void transpose(int64_t, int64_t, const double*, int64_t, double*, int64_t) noexcept;
 
 }  // namespace rein::kernels::ref

@@ -14,6 +14,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace rein::kernels {
 namespace HWY_NAMESPACE {
+namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 using D = hn::ScalableTag<float>;
@@ -32,20 +33,20 @@ struct First {
 
 // `body(lanes, unit)` over the units of a row.
 template <class Body>
-HWY_INLINE void ForUnits(int64_t units, Body body) {
+HWY_INLINE void for_units(int64_t units, Body body) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(D()));
   int64_t u = 0;
   for (; u + lanes <= units; u += lanes) body(Full{}, u);
   if (u < units) body(First{static_cast<size_t>(units - u)}, u);
 }
 
-void Forward(int64_t rows, int64_t units, const GatesForward& p) {
+void forward(int64_t rows, int64_t units, const GatesForward& p) {
   const D d;
   const V forget_bias = hn::Set(d, p.forget_bias);
   for (int64_t row = 0; row < rows; ++row) {
     float* gates = p.gates + row * 4 * units;
     const int64_t at = row * units;
-    ForUnits(units, [&](auto lanes, int64_t u) HWY_ATTR {
+    for_units(units, [&](auto lanes, int64_t u) HWY_ATTR {
       const auto sum = [&](int64_t gate) HWY_ATTR {
         return hn::Add(lanes.load(gates + gate * units + u), lanes.load(p.bias + gate * units + u));
       };
@@ -64,14 +65,14 @@ void Forward(int64_t rows, int64_t units, const GatesForward& p) {
   }
 }
 
-void Backward(int64_t rows, int64_t units, const GatesBackward& p) {
+void backward(int64_t rows, int64_t units, const GatesBackward& p) {
   const D d;
   const V one = hn::Set(d, 1.0f);
   for (int64_t row = 0; row < rows; ++row) {
     const float* gates = p.gates + row * 4 * units;
     float* dz = p.dz + row * 4 * units;
     const int64_t at = row * units;
-    ForUnits(units, [&](auto lanes, int64_t u) HWY_ATTR {
+    for_units(units, [&](auto lanes, int64_t u) HWY_ATTR {
       const V i = lanes.load(gates + u), j = lanes.load(gates + units + u);
       const V f = lanes.load(gates + 2 * units + u), o = lanes.load(gates + 3 * units + u);
       const V tanh_c = tanh(d, lanes.load(p.c + at + u));
@@ -94,6 +95,7 @@ void Backward(int64_t rows, int64_t units, const GatesBackward& p) {
   }
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace rein::kernels
 HWY_AFTER_NAMESPACE();
@@ -101,15 +103,17 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace rein::kernels {
 
-HWY_EXPORT(Forward);
-HWY_EXPORT(Backward);
+namespace {
+HWY_EXPORT(forward);
+HWY_EXPORT(backward);
+}  // namespace
 
 void lstm_gates_forward(int64_t rows, int64_t units, const GatesForward& p) noexcept {
-  HWY_DYNAMIC_DISPATCH(Forward)(rows, units, p);
+  HWY_DYNAMIC_DISPATCH(forward)(rows, units, p);
 }
 
 void lstm_gates_backward(int64_t rows, int64_t units, const GatesBackward& p) noexcept {
-  HWY_DYNAMIC_DISPATCH(Backward)(rows, units, p);
+  HWY_DYNAMIC_DISPATCH(backward)(rows, units, p);
 }
 
 }  // namespace rein::kernels
