@@ -1,0 +1,208 @@
+#include "bench_step.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "allocations.h"
+#include "rein/kernels/gemm.h"
+#include "rein/rein.h"
+#include "usage_error.h"
+
+namespace rein::app {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// ---------------------------------------------------------------- what is trained
+
+enum class Loss : uint8_t { cross_entropy, squared_error };
+
+struct StepShape {
+  std::string_view name;
+  int64_t batch, steps, inputs, units, outputs;
+  bool every_step;  // the loss sees every output, or the last one alone
+  Loss loss;
+};
+constexpr StepShape kShapes[] = {
+    {"seed", 128, 28, 28, 128, 10, false, Loss::cross_entropy},   // rows of images
+    {"h512", 32, 64, 65, 512, 65, true, Loss::cross_entropy},     // characters, wide
+    {"tiny", 1, 100, 8, 32, 10, false, Loss::cross_entropy},      // one short sequence
+    {"amp", 1, 2048, 1, 16, 1, true, Loss::squared_error},        // one long audio sequence
+    {"ampb", 32, 2048, 1, 16, 1, true, Loss::squared_error},      // and a batch of them
+    {"forecast", 256, 48, 8, 64, 1, false, Loss::squared_error},  // many short time series
+};
+
+const StepShape& shape_of(std::string_view name) {
+  std::string known;
+  for (const StepShape& s : kShapes) {
+    if (s.name == name) return s;
+    known += (known.empty() ? "" : ", ") + std::string(s.name);
+  }
+  throw UsageError(fmt::format("bench step: no shape '{}'; there are {}", name, known));
+}
+
+int64_t predictions(const StepShape& s) { return s.every_step ? s.steps * s.batch : s.batch; }
+
+// Multiplications and additions of the products: forward, and two backward except for the inputs,
+// whose gradient nobody needs.
+double gflop_of(const StepShape& s) {
+  const auto product = [](int64_t m, int64_t n, int64_t k) {
+    return 2e-9 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  };
+  const int64_t rows = s.steps * s.batch;
+  return 2 * product(rows, 4 * s.units, s.inputs) + 3 * product(rows, 4 * s.units, s.units) +
+         3 * product(predictions(s), s.outputs, s.units);
+}
+
+class Network {
+ public:
+  explicit Network(const StepShape& s)
+      : shape_(s), cell_(vars_, "rnn", s.inputs, s.units), out_(vars_, "out", s.units, s.outputs) {}
+
+  Value cost(const Value& x, const Value& y) const {
+    const Value zero = x.graph().constant(Tensor({shape_.batch, shape_.units}));
+    const auto run = cell_.sequence(x, {{zero, zero}});
+    const Value seen =
+        shape_.every_step ? reshape(run.outputs, {predictions(shape_), shape_.units}) : run.last;
+    const Value prediction = out_(seen);
+    return reduce_mean(shape_.loss == Loss::cross_entropy
+                           ? sparse_softmax_cross_entropy_with_logits(prediction, y)
+                           : squared_error(y, prediction));
+  }
+  Step step(int threads) {
+    return record([this](Value x, Value y) { return cost(x, y); }, vars_,
+                  chain(ClipByGlobalNorm{.clip_norm = 5}), Adam{.learning_rate = 1e-3},
+                  {.threads = threads});
+  }
+
+ private:
+  const StepShape& shape_;
+  Variables vars_{Seed{1}};
+  BasicLSTMCell cell_;
+  Linear out_;
+};
+
+Tensor draw_inputs(const StepShape& s) {
+  const RandomStream random(Seed{2}, stream_of("inputs"));
+  Tensor x({s.steps, s.batch, s.inputs});
+  auto numbers = x.flat<float>();
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(random.normal(i));
+  return x;
+}
+
+Tensor draw_targets(const StepShape& s) {
+  const RandomStream random(Seed{2}, stream_of("targets"));
+  if (s.loss == Loss::squared_error) {
+    Tensor y({predictions(s), s.outputs});
+    auto numbers = y.flat<float>();
+    for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(random.normal(i));
+    return y;
+  }
+  Tensor y({predictions(s)}, DType::int32);
+  auto labels = y.flat<int32_t>();
+  for (size_t i = 0; i < labels.size(); ++i)
+    labels[i] = static_cast<int32_t>(random.below(i, static_cast<uint64_t>(s.outputs)));
+  return y;
+}
+
+// ---------------------------------------------------------------- the ceiling
+
+// The fastest that all threads together have multiplied so far.
+class Ceiling {
+ public:
+  explicit Ceiling(int threads) : team_(threads), work_(static_cast<size_t>(team_.size())) {
+    if (!kernels::gemm_self_test(team_)) throw Error("bench step: products come out wrong");
+  }
+
+  void measure() {
+    constexpr int kRepetitions = 8;
+    const auto start = Clock::now();
+    team_.run(team_.size(), [&](int64_t thread) {
+      Work& w = work_[static_cast<size_t>(thread)];
+      for (int i = 0; i < kRepetitions; ++i)
+        kernels::gemm_tile<float>(kernels::Trans::no, kernels::Trans::no, kM, kN, kK, w.a.data(),
+                                  kK, w.b.data(), kN, 0, w.c.data(), kN);
+    });
+    const double gflop = 2e-9 * kM * kN * kK * kRepetitions * team_.size();
+    best_ = std::max(best_, gflop / seconds_since(start));
+  }
+  double gflops() const { return best_; }
+  int threads() const { return team_.size(); }
+
+ private:
+  static constexpr int64_t kM = 128, kN = 512, kK = 128;
+  struct Work {
+    std::vector<float> a = std::vector<float>(kM * kK, 0.5f);
+    std::vector<float> b = std::vector<float>(kK * kN, 0.25f);
+    std::vector<float> c = std::vector<float>(kM * kN);
+  };
+  ThreadTeam team_;
+  std::vector<Work> work_;
+  double best_ = 0;
+};
+
+double peak_megabytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024;
+}
+
+}  // namespace
+
+StepBench bench_step(std::string_view name, int threads, double seconds) {
+  const StepShape& shape = shape_of(name);
+  if (threads < 0)
+    throw UsageError(fmt::format("bench step: {} threads; 0 takes all there are", threads));
+  Ceiling ceiling(threads);
+  Network network(shape);
+  Step step = network.step(ceiling.threads());
+  const Tensor inputs[] = {draw_inputs(shape), draw_targets(shape)};
+
+  constexpr int kWarmUp = 3, kFewest = 10, kBurst = 4;
+  for (int i = 0; i < kWarmUp; ++i) step.run(inputs);
+  const int64_t before = allocation_count();
+  step.run(inputs);
+  const int64_t allocations = allocation_count() - before;
+
+  std::vector<double> times;
+  const auto start = Clock::now();
+  while (times.size() < kFewest || seconds_since(start) < seconds) {
+    ceiling.measure();
+    for (int i = 0; i < kBurst; ++i) {
+      const auto begin = Clock::now();
+      step.run(inputs);
+      times.push_back(seconds_since(begin));
+    }
+  }
+  std::ranges::sort(times);
+
+  StepBench result{.shape = std::string(name), .threads = ceiling.threads()};
+  result.ms_min = 1e3 * times.front();
+  result.ms_median = 1e3 * times[times.size() / 2];
+  result.gflop = gflop_of(shape);
+  result.gflops = result.gflop / times.front();
+  result.ceiling_gflops = ceiling.gflops();
+  result.share = result.gflops / result.ceiling_gflops;
+  result.peak_mb = peak_megabytes();
+  result.allocations = allocations;
+  return result;
+}
+
+std::string to_json(const StepBench& r) {
+  return fmt::format(
+      R"({{"shape": "{}", "threads": {}, "ms_min": {:.4f}, "ms_median": {:.4f}, "gflop": {:.6f}, )"
+      R"("gflops": {:.2f}, "ceiling_gflops": {:.2f}, "share": {:.4f}, "peak_mb": {:.1f}, )"
+      R"("allocations": {}}})",
+      r.shape, r.threads, r.ms_min, r.ms_median, r.gflop, r.gflops, r.ceiling_gflops, r.share,
+      r.peak_mb, r.allocations);
+}
+
+}  // namespace rein::app

@@ -1,0 +1,32 @@
+// How fast one training step is, against the products that this machine can do.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace rein::app {
+
+struct StepBench {
+  std::string shape;
+  int threads = 0;
+  double ms_min = 0, ms_median = 0;
+  double gflop = 0;   // really needed by a step's products
+  double gflops = 0;  // of the fastest step, a second
+  double ceiling_gflops =
+      0;                    // of products 128 x 512 x 128, one on each thread, in the same process
+  double share = 0;         // gflops / ceiling_gflops
+  double peak_mb = 0;       // resident memory of the process
+  int64_t allocations = 0;  // calls of operator new in a step, once warm
+};
+
+/// Trains a network of a named shape for about `seconds`: LSTM, linear layer, mean loss, clip by
+/// the global norm, Adam. Steps and the products of the ceiling take turns. `threads` = 0 takes
+/// all. Throws UsageError, naming the shapes there are, for another name or a negative number of
+/// threads.
+StepBench bench_step(std::string_view shape, int threads, double seconds = 4);
+
+/// One JSON object on one line, with the fields by their names.
+std::string to_json(const StepBench& result);
+
+}  // namespace rein::app
