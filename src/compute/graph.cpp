@@ -44,10 +44,11 @@ Values Graph::add(const OpRecord& record, std::shared_ptr<const void> op, Values
   for (const Value& v : node.in) specs.push_back(v.spec());
   try {
     node.out = record.infer(node.attributes.get(), specs);
+    for (const Spec& s : node.out) s.size();  // throws if it is too large
   } catch (const RuleViolation& violation) {
     throw rule_error(record.name, violation.what(), specs, where);
-  } catch (const InvalidArgument& too_large) {  // from Shape, which knows no place
-    throw rule_error(record.name, too_large.what(), specs, where);
+  } catch (const InvalidArgument&) {  // from Shape, which knows no place
+    throw rule_error(record.name, "the result has too many axes or elements", specs, where);
   }
   const Value first = push(std::move(node));
   Values out;

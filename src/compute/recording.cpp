@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 
 namespace rein {
 namespace {
@@ -95,7 +94,6 @@ struct Recording::Plan {
     }
     for (const Value& v : outputs) use(v, instructions.size());  // alive at the end
     for (const Value& v : inputs) use(v, 0);
-    lay_out_arena();
   }
 
   void add_source(size_t id, const Graph::Node& node) {
@@ -157,25 +155,23 @@ struct Recording::Plan {
       if (blocks[i].kind == Block::Kind::arena || blocks[i].kind == Block::Kind::input)
         order.push_back(i);
     std::ranges::stable_sort(order, std::greater{}, [&](size_t i) { return blocks[i].bytes; });
-    std::vector<size_t> placed;
-    size_t top = 0;
+    struct Placed {
+      size_t offset, end, first, last;
+    };
+    std::vector<Placed> placed;  // by rising offset
+    arena_size = 0;
     for (size_t i : order) {
       Block& b = blocks[i];
-      std::vector<std::pair<size_t, size_t>> taken;  // offset, end
-      for (size_t k : placed)
-        if (blocks[k].first <= b.last && b.first <= blocks[k].last)
-          taken.emplace_back(blocks[k].offset, blocks[k].offset + blocks[k].bytes);
-      std::ranges::sort(taken);
-      size_t offset = 0;
-      for (const auto& [from, to] : taken) {
-        if (offset + b.bytes <= from) break;
-        offset = std::max(offset, round_up(to, Buffer::kAlignment));
+      b.offset = 0;
+      for (const Placed& p : placed) {
+        if (b.offset + b.bytes <= p.offset) break;
+        if (p.first <= b.last && b.first <= p.last)
+          b.offset = std::max(b.offset, round_up(p.end, Buffer::kAlignment));
       }
-      b.offset = offset;
-      top = std::max(top, offset + b.bytes);
-      placed.push_back(i);
+      const Placed here{b.offset, b.offset + b.bytes, b.first, b.last};
+      placed.insert(std::ranges::upper_bound(placed, b.offset, {}, &Placed::offset), here);
+      arena_size = std::max(arena_size, round_up(here.end, Buffer::kAlignment));
     }
-    arena_size = round_up(top, Buffer::kAlignment);
   }
   size_t arena_size = 0;
 
@@ -280,7 +276,10 @@ bool Recording::pin_output(size_t i, void* data) {
   return true;
 }
 
-size_t Recording::arena_bytes() const { return plan_->arena_size + plan_->scratch_bytes; }
+size_t Recording::arena_bytes() const {
+  if (!plan_->bound) plan_->lay_out_arena();
+  return plan_->arena_size + plan_->scratch_bytes;
+}
 size_t Recording::instruction_count() const { return plan_->instructions.size(); }
 const Graph& Recording::graph() const { return *plan_->graph; }
 

@@ -207,11 +207,11 @@ std::optional<Value> rejoin(std::span<const Value> values, int axis, Where where
   const Value first = behind_reshapes(values[0]);
   const Graph::Node& node = first.graph().node(first);
   if (!node.op || node.op->name != "split") return std::nullopt;
-  bool bare = true;  // no reshapes in between
+  bool same = true;  // as they were cut
   for (size_t i = 0; i < values.size(); ++i) {
     const Value piece = behind_reshapes(values[i]);
     if (piece != Value(&first.graph(), first.node(), first.output() + i)) return std::nullopt;
-    bare = bare && piece == values[i];
+    same = same && piece.shape() == values[i].shape();
   }
   const Value whole = node.in[0];
   const auto& cut = *static_cast<const Split*>(node.attributes.get());
@@ -219,7 +219,7 @@ std::optional<Value> rejoin(std::span<const Value> values, int axis, Where where
   int64_t offset = 0;
   if (outermost(whole.shape(), cut_axis) && outermost(values[0].shape(), axis)) {
     for (size_t i = 0; i < first.output(); ++i) offset += node.out[i].size();
-  } else if (!bare || axis != cut_axis || values.size() != node.out.size()) {
+  } else if (!same || axis != cut_axis || values.size() != node.out.size()) {
     return std::nullopt;
   }
   std::vector<Operand> operands{whole};
@@ -250,6 +250,7 @@ Values split(Operand x, int64_t pieces, Axis axis, Where where) {
 }
 
 Values split(Operand x, std::vector<int64_t> sizes, Axis axis, Where where) {
+  if (sizes.empty()) throw InvalidArgument("split", "the list of sizes is empty", where);
   return apply_all(Split{axis.axis, 0, std::move(sizes)}, {&x, 1}, where);
 }
 
@@ -262,6 +263,8 @@ Value stack(std::span<const Value> values, Axis axis, Where where) {
       require_same_dtype(values[0].spec(), v.spec());
       require(v.shape() == shape, "shapes differ");
     }
+    require(shape.rank() < Shape::kMaxRank,
+            "more than " + std::to_string(Shape::kMaxRank) + " axes");
     return resolve_axis(axis.axis, shape.rank() + 1);
   });
   Shape with_axis;

@@ -135,7 +135,7 @@ struct Reduction {
       return {
           broadcast_to(reshape(b.dy() / static_cast<double>(count(x.shape())), shape), x.shape())};
     } else {
-      const Value largest = 1.0 - stop_gradient(greater(reshape(b.y(), shape), x));
+      const Value largest = 1.0 - greater(reshape(b.y(), shape), x);
       const Value shared = reduce_sum(largest, {.axes = axes, .keepdims = true});
       return {largest * (reshape(b.dy(), shape) / shared)};
     }
