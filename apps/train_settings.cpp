@@ -72,12 +72,14 @@ void store(S& settings, const TrainOption& option, T S::*member, T value) {
 
 const TrainOption& option_of(std::string_view key) {
   std::vector<std::string_view> keys;
+  std::string known;
   for (const TrainOption& option : kOptions) {
     if (option.key == key) return option;
     keys.push_back(option.key);
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", option.key);
   }
-  throw UsageError(fmt::format("unknown setting '{}'{}\nknown are: {}", key,
-                               did_you_mean(key, keys), fmt::join(keys, ", ")));
+  throw UsageError(
+      fmt::format("unknown setting '{}'{}\nknown are: {}", key, did_you_mean(key, keys), known));
 }
 
 void set_from_value(S& settings, const TrainOption& option, const SettingValue& value) {
