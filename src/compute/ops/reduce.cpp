@@ -1,6 +1,8 @@
 #include "rein/kernels/reduce.h"
 
 #include <algorithm>
+#include <array>
+#include <bitset>
 
 #include "rules.h"
 
@@ -13,22 +15,36 @@ struct Pass {
   int64_t result() const { return outer * inner; }
 };
 
+// At most one for each axis. In place, because a recorded step allocates nothing.
+struct Passes {
+  std::array<Pass, Shape::kMaxRank> pass{};
+  size_t count = 0;
+};
+
+// Which axes are reduced: all of them if none is named.
+using Axes = std::bitset<Shape::kMaxRank>;
+Axes reduced_axes(std::span<const int> axes, int rank) {
+  Axes reduced;
+  for (int axis : axes) reduced.set(static_cast<size_t>(axis < 0 ? axis + rank : axis));
+  for (int axis = 0; axes.empty() && axis < rank; ++axis) reduced.set(static_cast<size_t>(axis));
+  return reduced;
+}
+
 // Neighbouring axes that share their fate are folded together; then the groups are reduced one
 // after the other, the last one first, so that each pass leaves less for the next.
-std::vector<Pass> passes_of(const Shape& shape, std::span<const int> axes) {
-  std::vector<Pass> passes;
+Passes passes_of(const Shape& shape, Axes axes) {
+  Passes passes;
   int64_t inner = 1;
+  const auto is_reduced = [&](int axis) { return axes[static_cast<size_t>(axis)]; };
   for (int end = shape.rank(); end > 0;) {
-    const bool reduced = std::ranges::count(axes, end - 1) > 0;
+    const bool reduced = is_reduced(end - 1);
     int first = end - 1;
-    while (first > 0 &&
-           (shape[first - 1] == 1 || (std::ranges::count(axes, first - 1) > 0) == reduced))
-      --first;
+    while (first > 0 && (shape[first - 1] == 1 || is_reduced(first - 1) == reduced)) --first;
     const int64_t n = shape.size(first, end);
     if (!reduced)
       inner *= n;
     else if (n != 1)
-      passes.push_back({shape.size(0, first), n, inner});
+      passes.pass[passes.count++] = {shape.size(0, first), n, inner};
     end = first;
   }
   return passes;
@@ -68,44 +84,45 @@ struct Reduction {
     return out;
   }
 
+  Passes passes(const Shape& x) const { return passes_of(x, reduced_axes(axes, x.rank())); }
+
   // Two intermediate results take turns, then what the kernel needs.
   struct Room {
     int64_t turn[2] = {0, 0}, kernel = 0;
     int64_t size() const { return turn[0] + turn[1] + kernel; }
   };
-  static Room room_of(std::span<const Pass> passes) {
+  static Room room_of(const Passes& passes) {
     Room room;
-    for (size_t i = 0; i < passes.size(); ++i) {
-      const Pass& p = passes[i];
-      if (i + 1 < passes.size()) room.turn[i % 2] = std::max(room.turn[i % 2], p.result());
+    for (size_t i = 0; i < passes.count; ++i) {
+      const Pass& p = passes.pass[i];
+      if (i + 1 < passes.count) room.turn[i % 2] = std::max(room.turn[i % 2], p.result());
       room.kernel = std::max(room.kernel, kernels::reduce_axis_scratch(p.outer, p.n, p.inner));
     }
     return room;
   }
   size_t scratch(Specs in) const {
-    const auto passes = passes_of(in[0].shape, resolve_axes(axes, in[0].shape.rank()));
-    return static_cast<size_t>(room_of(passes).size()) * size_of(in[0].dtype);
+    return static_cast<size_t>(room_of(passes(in[0].shape)).size()) * size_of(in[0].dtype);
   }
 
   // Nothing is to be done when the reduced axes have size 1.
   std::vector<int64_t> views(Specs in) const {
-    if (passes_of(in[0].shape, resolve_axes(axes, in[0].shape.rank())).empty()) return {0};
+    if (passes(in[0].shape).count == 0) return {0};
     return {};
   }
 
   void forward(const Run& run, Ins in, Outs out) const {
-    const auto passes = passes_of(in[0].shape(), resolve_axes(axes, in[0].shape().rank()));
+    const Passes all = passes(in[0].shape());
     visit_float(in[0].dtype(), [&](auto zero) {
       using T = decltype(zero);
-      const Room room = room_of(passes);
+      const Room room = room_of(all);
       T* turns[] = {reinterpret_cast<T*>(run.scratch),
                     reinterpret_cast<T*>(run.scratch) + room.turn[0]};
       T* rest = reinterpret_cast<T*>(run.scratch) + room.turn[0] + room.turn[1];
       T* y = out[0].as<T>();
       const T* x = in[0].as<T>();
-      for (size_t i = 0; i < passes.size(); ++i) {
-        const Pass& p = passes[i];
-        T* to = i + 1 == passes.size() ? y : turns[i % 2];
+      for (size_t i = 0; i < all.count; ++i) {
+        const Pass& p = all.pass[i];
+        T* to = i + 1 == all.count ? y : turns[i % 2];
         if constexpr (kKind == Kind::max)
           kernels::max_axis(x, to, p.outer, p.n, p.inner, rest, run.team);
         else
@@ -122,7 +139,9 @@ struct Reduction {
   // How many elements make one of the result.
   int64_t count(const Shape& x) const {
     int64_t n = 1;
-    for (int axis : resolve_axes(axes, x.rank())) n *= x[axis];
+    const Axes reduced = reduced_axes(axes, x.rank());
+    for (int axis = 0; axis < x.rank(); ++axis)
+      if (reduced[static_cast<size_t>(axis)]) n *= x[axis];
     return n;
   }
 
