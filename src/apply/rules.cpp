@@ -131,7 +131,10 @@ Adam::State Adam::init(const Variables& variables) const {
   check_decay(name, "beta2", beta2);
   if (!(epsilon >= 0)) reject(name, "epsilon", "a number from 0 on", epsilon);
   State state;
-  state.dtype = variables.dtype();
+  // PyTorch keeps settings in double until they meet the numbers.
+  state.dtype = form == AdamForm::pytorch ? DType::float64 : variables.dtype();
+  state.beta1 = rounded(state.dtype, beta1);
+  state.beta2 = rounded(state.dtype, beta2);
   state.counts.assign(variables.size(), 0);
   state.corrections.resize(variables.size());
   state.m = Slot("m", variables);
@@ -142,25 +145,25 @@ Adam::State Adam::init(const Variables& variables) const {
 void Adam::begin(State& state, const Gradients& gradients) const {
   const double rate = checked_rate(name, learning_rate.at(state.step));
   ++state.step;
-  const double b1 = rounded(state.dtype, beta1), b2 = rounded(state.dtype, beta2);
   for (size_t i = 0; i < state.counts.size(); ++i)
     if (!is_absent(gradients, i)) ++state.counts[i];
 
   if (form == AdamForm::pytorch) {
     for (size_t i = 0; i < state.counts.size(); ++i) {
+      if (state.counts[i] == 0) continue;
       const auto t = static_cast<double>(state.counts[i]);
-      state.corrections[i] = {rate / (1 - std::pow(beta1, t)),
-                              1 / std::sqrt(1 - std::pow(beta2, t))};
+      state.corrections[i] = {rate / (1 - std::pow(state.beta1, t)),
+                              1 / std::sqrt(1 - std::pow(state.beta2, t))};
     }
     return;
   }
   if (form == AdamForm::tensorflow) {
-    state.power1 = rounded(state.dtype, state.power1 * b1);
-    state.power2 = rounded(state.dtype, state.power2 * b2);
+    state.power1 = rounded(state.dtype, state.power1 * state.beta1);
+    state.power2 = rounded(state.dtype, state.power2 * state.beta2);
   } else {
     const auto t = static_cast<double>(state.step);
-    state.power1 = rounded(state.dtype, std::pow(b1, t));
-    state.power2 = rounded(state.dtype, std::pow(b2, t));
+    state.power1 = rounded(state.dtype, std::pow(state.beta1, t));
+    state.power2 = rounded(state.dtype, std::pow(state.beta2, t));
   }
   const double corrected =
       rounded(state.dtype, rate) * std::sqrt(1 - state.power2) / (1 - state.power1);
@@ -173,14 +176,12 @@ template <class T>
 void adam_delta(const Adam& rule, std::span<T> d, Adam::State& state, BlockPlace place) {
   const auto& correction = state.corrections[place.variable];
   // 1 - beta is of the rounded number in TensorFlow, of the decimal in Keras and PyTorch.
-  const bool round = rule.form == AdamForm::tensorflow;
-  const double b1 = round ? rounded(state.dtype, rule.beta1) : rule.beta1;
-  const double b2 = round ? rounded(state.dtype, rule.beta2) : rule.beta2;
+  const bool as_tensorflow = rule.form == AdamForm::tensorflow;
   kernels::adam(d.data(), state.m.data<T>() + place.offset, state.v.data<T>() + place.offset,
-                {.beta1 = b1,
-                 .beta2 = b2,
-                 .new1 = 1 - b1,
-                 .new2 = 1 - b2,
+                {.beta1 = state.beta1,
+                 .beta2 = state.beta2,
+                 .new1 = 1 - (as_tensorflow ? state.beta1 : rule.beta1),
+                 .new2 = 1 - (as_tensorflow ? state.beta2 : rule.beta2),
                  .rate = correction.rate,
                  .root_factor = correction.root_factor,
                  .epsilon = rule.epsilon},

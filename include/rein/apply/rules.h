@@ -89,8 +89,9 @@ struct Adam {
       double root_factor = 1;  // of sqrt(v)
     };
     int64_t step = 0;
-    DType dtype = DType::float32;
-    double power1 = 1, power2 = 1;        // beta1^step and beta2^step in TensorFlow's form
+    DType dtype = DType::float32;  // to which settings are rounded before they are used
+    double beta1 = 0, beta2 = 0;
+    double power1 = 1, power2 = 1;        // beta1^step and beta2^step, but in PyTorch's form
     std::vector<int64_t> counts;          // per variable: how many gradients it has had
     std::vector<Correction> corrections;  // per variable, of this step
     Slot m, v;

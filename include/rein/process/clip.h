@@ -13,6 +13,7 @@
 #include <limits>
 #include <optional>
 #include <span>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -23,8 +24,18 @@ namespace rein {
 
 enum class Semantics : uint8_t { safe, tensorflow };
 
-/// A bound of clip_by_value: a number, or a tensor that broadcasts to the gradient's shape.
-using Bound = std::variant<double, Tensor>;
+/// A bound of clip_by_value: a number, or a tensor of the gradient's dtype that broadcasts to its
+/// shape (for a sparse one, to that of the whole array).
+class Bound {
+ public:
+  Bound(double number) : bound_(number) {}
+  Bound(Tensor tensor) : bound_(std::move(tensor)) {}
+  const double* number() const { return std::get_if<double>(&bound_); }
+  const Tensor* tensor() const { return std::get_if<Tensor>(&bound_); }
+
+ private:
+  std::variant<double, Tensor> bound_;
+};
 
 /// max(min(g, hi), lo), elementwise (tf.clip_by_value: lo wins if lo > hi; NaN stays NaN). In
 /// Semantics::safe lo > hi and NaN bounds throw.

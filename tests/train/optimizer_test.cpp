@@ -1,0 +1,209 @@
+// The front with TensorFlow's names.
+#include "rein/train/optimizer.h"
+
+#include <gtest/gtest.h>
+
+#include "train/model.h"
+
+namespace rein {
+namespace {
+
+template <class F>
+std::string error_of(F&& f) {
+  try {
+    f();
+  } catch (const InvalidArgument& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+TEST(Optimizer, ComputeGradientsPairsAllVariablesInTheirOrder) {
+  SmallModel model;
+  GradientTape tape;
+  const Value loss = model.loss_on(tape);
+  const AdamOptimizer optimizer;
+  const auto pairs = optimizer.compute_gradients(loss, model.vars);
+  ASSERT_EQ(pairs.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(pairs[i].var, model.vars[i]);
+  EXPECT_TRUE(pairs[0].grad.is_dense());
+  EXPECT_FALSE(pairs[1].grad);  // unused
+  EXPECT_TRUE(pairs[3].grad.is_sparse());
+  GradientTape other;
+  const auto used = optimizer.compute_gradients(model.loss_on(other));
+  ASSERT_EQ(used.size(), 3u);  // what the tape has read
+  EXPECT_EQ(used[0].var, model.w);
+  EXPECT_EQ(used[1].var, model.b);
+  EXPECT_EQ(used[2].var, model.e);
+}
+
+TEST(Optimizer, MinimizeIsComputeThenApply) {
+  SmallModel one, other;
+  AdamOptimizer a, b;
+  for (int i = 0; i < 3; ++i) {
+    GradientTape tape, second;
+    a.minimize(one.loss_on(tape), one.vars);
+    b.apply_gradients(b.compute_gradients(other.loss_on(second), other.vars));
+  }
+  EXPECT_EQ(one.weights(), other.weights());
+  EXPECT_NE(one.weights(), SmallModel().weights());
+}
+
+TEST(Optimizer, AgreesWithARecordedStepToTheBit) {
+  for (const AnyRule& rule :
+       {AnyRule(GradientDescent{}), AnyRule(Momentum{.use_nesterov = true}), AnyRule(Adam{})}) {
+    SmallModel eager, recorded;
+    RuleOptimizer optimizer(rule);
+    Step train = record(recorded.cost(), recorded.vars, chain(), rule);
+    for (int i = 0; i < 4; ++i) {
+      GradientTape tape;
+      optimizer.minimize(eager.loss_on(tape), eager.vars);
+      train(recorded.x, recorded.y, recorded.ids);
+    }
+    EXPECT_EQ(eager.weights(), recorded.weights()) << rule.name();
+  }
+}
+
+TEST(Optimizer, ATeamChangesNoBit) {
+  SmallModel one, other;
+  ThreadTeam team(3);
+  AdamOptimizer alone, shared{{}, &team};
+  for (int i = 0; i < 3; ++i) {
+    GradientTape tape, second;
+    alone.minimize(one.loss_on(tape));
+    shared.minimize(other.loss_on(second));
+  }
+  EXPECT_EQ(one.weights(), other.weights());
+}
+
+TEST(Optimizer, SomeVariablesOnly) {
+  SmallModel model;
+  const auto before = model.weights();
+  GradientDescentOptimizer optimizer;
+  GradientTape tape;
+  auto pairs = optimizer.compute_gradients(model.loss_on(tape), model.vars);
+  const GradAndVar only_b[] = {pairs[2]};
+  optimizer.apply_gradients(only_b);
+  const auto after = model.weights();
+  EXPECT_EQ(after[0], before[0]);
+  EXPECT_NE(after[2], before[2]);
+  EXPECT_EQ(after[3], before[3]);
+}
+
+TEST(Optimizer, Names) {
+  EXPECT_EQ(AdamOptimizer().name(), "Adam");
+  EXPECT_EQ(MomentumOptimizer().name(), "Momentum");
+  EXPECT_EQ(RuleOptimizer(GradientDescent{}).name(), "GradientDescent");
+  EXPECT_EQ(clip_gradients_by_norm(AdamOptimizer(), 1).name(), "ClipByNormAdam");
+}
+
+TEST(OptimizerErrors, EmptyListAndAllAbsent) {
+  SmallModel model;
+  AdamOptimizer optimizer;
+  EXPECT_TRUE(has(error_of([&] { optimizer.apply_gradients({}); }), "empty"));
+  GradientTape tape;
+  const Value x = tape.input(model.x);
+  const std::string absent =
+      error_of([&] { optimizer.minimize(reduce_sum(square(x)), model.vars); });
+  EXPECT_TRUE(has(absent, "all gradients are absent")) << absent;
+  for (const char* name : {"'w'", "'unused'", "'b'", "'e'"}) EXPECT_TRUE(has(absent, name));
+  EXPECT_TRUE(has(absent, "optimizer_test.cpp:")) << absent;
+  GradientTape other;
+  const Value alone = reduce_sum(square(other.input(model.x)));
+  EXPECT_TRUE(has(error_of([&] { optimizer.minimize(alone); }), "no variables"));
+  Variables none;
+  EXPECT_THROW((void)optimizer.compute_gradients(reduce_sum(x), none), InvalidArgument);
+}
+
+TEST(OptimizerErrors, NothingIsChangedByABadList) {
+  SmallModel model, other;
+  AdamOptimizer optimizer;
+  const Gradient good = tensor({3, 2}, noise(6)), bias = vector({1, 1});
+  const std::vector<GradsAndVars> bad = {
+      {{good, model.w}, {bias, model.b}, {good, model.w}},              // twice
+      {{good, model.w}, {bias, other.b}},                               // of another set
+      {{good, model.w}, {vector({1, 2, 3}), model.b}},                  // shape
+      {{good, model.w}, {vector({1, 2}, DType::float64), model.b}},     // dtype
+      {{good, model.w}, {rows({7}, {5, 2}, {1, 2}), model.e}},          // row
+      {{good, model.w}, {rows({1}, {4, 2}, {1, 2}), model.e}},          // dense shape
+      {{good, model.w}, {Tensor::of<int32_t>({2}, {1, 1}), model.b}}};  // integers
+  const auto before = model.weights();
+  for (const auto& list : bad) {
+    EXPECT_THROW(optimizer.apply_gradients(list), InvalidArgument);
+    EXPECT_EQ(model.weights(), before);
+  }
+  const std::string shape = error_of([&] { optimizer.apply_gradients(bad[2]); });
+  EXPECT_TRUE(has(shape, "'b'") && has(shape, "[2]") && has(shape, "[3]")) << shape;
+  // Nor has the optimizer remembered anything.
+  SmallModel fresh;
+  AdamOptimizer unused;
+  GradientTape tape, second;
+  optimizer.minimize(model.loss_on(tape));
+  unused.minimize(fresh.loss_on(second));
+  EXPECT_EQ(model.weights(), fresh.weights());
+}
+
+TEST(OptimizerErrors, ItServesOneSetOfVariables) {
+  SmallModel model, other;
+  AdamOptimizer optimizer;
+  GradientTape tape;
+  optimizer.minimize(model.loss_on(tape));
+  const auto before = other.weights();
+  GradientTape second;
+  const Value loss = other.loss_on(second);
+  EXPECT_TRUE(has(error_of([&] { optimizer.minimize(loss); }), "other Variables"));
+  EXPECT_EQ(other.weights(), before);
+  add_variable(model.vars, "late", {1}, {1});
+  GradientTape third;
+  const Value again = model.loss_on(third);
+  EXPECT_TRUE(has(error_of([&] { optimizer.minimize(again); }), "added"));
+}
+
+TEST(OptimizerErrors, Settings) {
+  SmallModel model;
+  GradientDescentOptimizer optimizer{{.learning_rate = -1}};
+  GradientTape tape;
+  const Value loss = model.loss_on(tape);
+  const std::string text = error_of([&] { optimizer.minimize(loss); });
+  EXPECT_TRUE(has(text, "learning_rate") && has(text, "-1") && has(text, "optimizer_test.cpp:"))
+      << text;
+  const std::string clip = error_of([] { clip_gradients_by_norm(AdamOptimizer(), -5); });
+  EXPECT_TRUE(has(clip, "clip_gradients_by_norm") && has(clip, "-5")) << clip;
+  EXPECT_THROW(clip_gradients_by_norm(AdamOptimizer(), std::nan("")), InvalidArgument);
+}
+
+TEST(Zip, PairsOrRefuses) {
+  SmallModel model;
+  const std::vector<Gradient> three(3), four(4);
+  EXPECT_EQ(zip(four, model.vars)[2].var, model.b);
+  EXPECT_TRUE(has(error_of([&] { zip(three, model.vars); }), "3 gradients for 4 variables"));
+}
+
+TEST(TransformGradients, KeepsPlacesAndLength) {
+  SmallModel model;
+  const auto before = model.weights();
+  auto drop = transform_gradients(GradientDescentOptimizer(), [](std::span<const Gradient> list) {
+    std::vector<Gradient> out(list.begin(), list.end());
+    EXPECT_FALSE(out[1]);
+    out[0] = {};
+    return out;
+  });
+  GradientTape tape;
+  drop.minimize(model.loss_on(tape), model.vars);
+  EXPECT_EQ(model.weights()[0], before[0]);
+  EXPECT_NE(model.weights()[2], before[2]);
+  auto shorter =
+      transform_gradients(GradientDescentOptimizer(), [](std::span<const Gradient> list) {
+        return std::vector<Gradient>(list.begin(), list.end() - 1);
+      });
+  GradientTape second;
+  const Value loss = model.loss_on(second);
+  EXPECT_TRUE(has(error_of([&] { shorter.minimize(loss, model.vars); }), "3 gradients for 4"));
+}
+
+}  // namespace
+}  // namespace rein
