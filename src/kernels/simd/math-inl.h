@@ -56,39 +56,49 @@ HWY_INLINE V at_most(D d, float bound, V x) {
   return smaller(hn::Set(d, bound), x);
 }
 
-/// 2^n for integers -126 <= n <= 127.
-template <class D>
-HWY_INLINE hn::Vec<D> power_of_2(D d, hn::Vec<hn::RebindToSigned<D>> n) {
-  const hn::RebindToSigned<D> di;
-  return hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(n, hn::Set(di, 127))));
+/// A whole number n is kept as the float n + kShift, |n| < 2^22: adding kShift rounds, and the last
+/// bits are those of the integer n.
+inline constexpr float kShift = 0x1.8p23f;
+
+/// n and r with x = n ln2 + r, |r| <= ln2/2; returns n + kShift. ln2 stands in two parts, of which
+/// n times the first is exact.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V split_by_ln2(D d, V x, V& r) {
+  const V shifted = hn::MulAdd(x, hn::Set(d, 1.44269504088896341f), hn::Set(d, kShift));
+  const V n = hn::Sub(shifted, hn::Set(d, kShift));
+  r = hn::NegMulAdd(n, hn::Set(d, 0.693145751953125f), x);
+  r = hn::NegMulAdd(n, hn::Set(d, 1.428606820309417e-06f), r);
+  return shifted;
 }
 
-/// v 2^n, rounded once, for whole -252 <= n <= 254.
+/// 2^n for -126 <= n <= 127.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V scale(D d, V v, V n) {
+HWY_INLINE V power_of_2(D d, V shifted) {
+  const hn::RebindToSigned<D> di;
+  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(di, shifted));  // that of kShift falls out
+  return hn::BitCast(d, hn::Add(exponent, hn::BitCast(di, hn::Set(d, 1.0f))));
+}
+
+/// v 2^n, rounded once, for -252 <= n <= 254 and v in [1/2, 2].
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V scale(D d, V v, V shifted) {
 #if HWY_TARGET == HWY_AVX3
-  (void)d;
+  const V n = hn::Sub(shifted, hn::Set(d, kShift));
   if constexpr (sizeof(v.raw) == 64)
     return V{_mm512_scalef_ps(v.raw, n.raw)};
   else if constexpr (sizeof(v.raw) == 32)
     return V{_mm256_scalef_ps(v.raw, n.raw)};
   else
     return V{_mm_scalef_ps(v.raw, n.raw)};
-#else
+#else  // in two steps, of which the first is exact
   const hn::RebindToSigned<D> di;
-  const auto whole = hn::ConvertTo(di, n);
-  const auto half = hn::ShiftRight<1>(whole);
-  return hn::Mul(hn::Mul(v, power_of_2(d, half)), power_of_2(d, hn::Sub(whole, half)));
+  const auto bias = hn::BitCast(di, hn::Set(d, kShift));
+  const auto n = hn::Sub(hn::BitCast(di, shifted), bias);
+  const auto half = hn::Add(hn::ShiftRight<1>(n), bias);
+  const auto rest = hn::Add(hn::Sub(n, hn::ShiftRight<1>(n)), bias);
+  return hn::Mul(hn::Mul(v, power_of_2(d, hn::BitCast(d, half))),
+                 power_of_2(d, hn::BitCast(d, rest)));
 #endif
-}
-
-/// n and r with x = n ln2 + r, n whole, |r| <= ln2/2. ln2 stands in two parts, of which n times the
-/// first is exact.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE void split_by_ln2(D d, V x, V& n, V& r) {
-  n = hn::Round(hn::Mul(x, hn::Set(d, 1.44269504088896341f)));
-  r = hn::NegMulAdd(n, hn::Set(d, 0.693145751953125f), x);
-  r = hn::NegMulAdd(n, hn::Set(d, 1.428606820309417e-06f), r);
 }
 
 /// c0 + c1 x, for polynomials in pairs: half the chain of Horner's form at the same number of
@@ -110,17 +120,17 @@ HWY_INLINE V expm1_near_0(D d, V r) {
 
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V exp(D d, V x) {
-  V n, r;
   // exp(-104) rounds to 0, exp(89) to infinity.
-  split_by_ln2(d, at_least(d, -104.0f, at_most(d, 89.0f, x)), n, r);
+  V r;
+  const V n = split_by_ln2(d, at_least(d, -104.0f, at_most(d, 89.0f, x)), r);
   return scale(d, hn::Add(hn::Set(d, 1.0f), expm1_near_0(d, r)), n);
 }
 
 /// exp(-|x|), which cannot overflow.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V exp_minus_abs(D d, V x) {
-  V n, r;
-  split_by_ln2(d, at_least(d, -104.0f, hn::Neg(hn::Abs(x))), n, r);
+  V r;
+  const V n = split_by_ln2(d, at_least(d, -104.0f, hn::Neg(hn::Abs(x))), r);
   return scale(d, hn::Add(hn::Set(d, 1.0f), expm1_near_0(d, r)), n);
 }
 
@@ -135,9 +145,9 @@ HWY_INLINE V sigmoid(D d, V x) {
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V tanh(D d, V x) {
   const V a = hn::Abs(x);
-  V n, r;
-  split_by_ln2(d, at_most(d, 20.0f, hn::Add(a, a)), n, r);  // tanh(10) rounds to 1
-  const V s = scale(d, hn::Set(d, 1.0f), n);
+  V r;
+  const V n = split_by_ln2(d, at_most(d, 20.0f, hn::Add(a, a)), r);  // tanh(10) rounds to 1
+  const V s = power_of_2(d, n);
   const V m = hn::MulAdd(s, expm1_near_0(d, r), hn::Sub(s, hn::Set(d, 1.0f)));
   return hn::CopySignToAbs(hn::Div(m, hn::Add(m, hn::Set(d, 2.0f))), x);
 }
