@@ -122,10 +122,15 @@ void dropout(ThreadTeam& team, double rate, const RandomStream& random, const T*
              int64_t n) noexcept {
   const T scale = static_cast<T>(1 / (1 - rate));
   team.run_ranges(n, kTile, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const bool kept = random.uniform(static_cast<uint64_t>(i)) >= rate;
-      mask[i] = kept ? scale : 0;
-      y[i] = kept ? x[i] * scale : 0;
+    constexpr int64_t kBlock = 512;
+    uint32_t kept[kBlock];
+    for (; begin < end; begin += kBlock) {
+      const int64_t count = std::min(kBlock, end - begin);
+      simd::uniform_at_least(random, rate, begin, kept, count);
+      for (int64_t i = 0; i < count; ++i) {
+        mask[begin + i] = kept[i] ? scale : 0;
+        y[begin + i] = kept[i] ? x[begin + i] * scale : 0;
+      }
     }
   });
 }

@@ -28,6 +28,9 @@ namespace simd {
 void unary(Unary f, const float* x, float* y, int64_t n) noexcept;
 void binary(Binary f, const Rows<float>& rows) noexcept;
 void ternary(Ternary f, const Rows<float>& rows) noexcept;
+/// flags[i]: 1 where `random.uniform(first + i)` >= bound, else 0; bound in [0, 1).
+void uniform_at_least(const RandomStream& random, double bound, int64_t first, uint32_t* flags,
+                      int64_t n) noexcept;
 }  // namespace simd
 
 }  // namespace rein::kernels

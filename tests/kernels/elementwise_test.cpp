@@ -427,5 +427,23 @@ TEST(Dropout, FollowsTheStreamAndScales) {
   EXPECT_NEAR(static_cast<double>(dropped), 25000, 5 * 137);  // 5 standard deviations
 }
 
+TEST(Dropout, DrawsWhatTheStreamDrawsOnEveryTarget) {
+  const RandomStream random(Seed{0x123456789abcdef}, 0xfedcba9876543210);
+  for_each_target([&](const char* target) {
+    for (int64_t first : {int64_t{0}, (int64_t{1} << 32) - 7})  // both words of the index count
+      for (int64_t n = 0; n <= 35; ++n)
+        // At a bound that is one of the numbers, equality counts.
+        for (double bound : {0.0, 0.3, random.uniform(static_cast<uint64_t>(first) + 2)}) {
+          std::vector<uint32_t> flags(static_cast<size_t>(n) + 1, 77);
+          simd::uniform_at_least(random, bound, first, flags.data(), n);
+          for (int64_t i = 0; i < n; ++i)
+            ASSERT_EQ(flags[static_cast<size_t>(i)],
+                      random.uniform(static_cast<uint64_t>(first + i)) >= bound)
+                << target << ' ' << first << " + " << i << " of " << n << ", " << bound;
+          ASSERT_EQ(flags.back(), 77);
+        }
+  });
+}
+
 }  // namespace
 }  // namespace rein::kernels

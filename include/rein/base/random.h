@@ -20,6 +20,9 @@ class RandomStream {
  public:
   RandomStream(Seed seed, uint64_t stream) : seed_(seed.value), stream_(stream) {}
 
+  uint64_t seed() const { return seed_; }
+  uint64_t stream() const { return stream_; }
+
   /// 64 random bits.
   uint64_t bits(uint64_t index) const;
   /// In [0, 1), 53 bits.
