@@ -30,8 +30,7 @@ template <class T>
 std::vector<T> expand(const Bound& bound, const Shape& shape, const Shape& whole,
                       std::span<const int64_t> rows, Where where) {
   const auto n = static_cast<size_t>(shape.size());
-  if (const double* number = bound.number())
-    return std::vector<T>(n, as<T>(*number, where));
+  if (const double* number = bound.number()) return std::vector<T>(n, as<T>(*number, where));
   const Tensor& tensor = *bound.tensor();
   if (tensor.dtype() != dtype_of<T>)
     throw InvalidArgument(kOp,
@@ -119,7 +118,7 @@ Gradient clip_by_value(const Gradient& g, const Bound& lo, const Bound& hi, Sema
                           where);
   }
   if (g.is_sparse()) validate(g.sparse(), where);
-  if (const double *a = lo.number(), *b = hi.number(); a && b)
+  if (const double* a = lo.number(), *b = hi.number(); a && b)
     check_bounds(kOp, *a, *b, semantics, where);
   const Gradient whole = safe && g.is_sparse() ? Gradient(merge_duplicates(g.sparse(), where)) : g;
   Gradient clipped = visit_dtype(g.values().dtype(), [&](auto zero) {

@@ -145,14 +145,16 @@ ClipByAverageNorm::State ClipByAverageNorm::init(const Variables& variables) con
 void ClipByAverageNorm::update(Gradients& gradients, State& norms, const Variables&,
                                StepInfo& info) const {
   const auto limit = [&](size_t i) { return clip_norm * element_count(gradients, i); };
-  if (semantics == Semantics::safe)
+  if (semantics == Semantics::safe) {
     clip_each(gradients, norms, info, limit);
-  else
+  } else {
+    merge_rows(gradients);  // TensorFlow makes a sparse gradient dense here
     clip_each_as_tensorflow(gradients, norms, info, limit, [&](auto x, auto sum, size_t i) {
       using T = decltype(x);
       return tensorflow::clipped_by_average_norm(
           x, sum, static_cast<T>(element_count(gradients, i)), static_cast<T>(clip_norm));
     });
+  }
 }
 
 ClipByGlobalNorm::State ClipByGlobalNorm::init(const Variables& variables) const {

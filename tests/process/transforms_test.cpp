@@ -186,6 +186,7 @@ TEST(ClipByAverageNormTransform, AsTensorFlow) {
   auto [g, info] = run(ClipByAverageNorm{.clip_norm = 2, .semantics = Semantics::tensorflow}, model,
                        model.gradients());
   expect_near(dense(g.get(0)), {2.4, 3.2});
+  expect_near(dense(g.get(2)), {0, 6, 0});  // repeated rows are added up here, as in TensorFlow
 }
 
 TEST(ClipByValueTransform, LimitsElementsOfMergedRows) {
