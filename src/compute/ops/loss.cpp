@@ -1,4 +1,4 @@
-#include "compute/ops/rules.h"
+#include "compute/ops/logits.h"
 #include "rein/kernels/softmax.h"
 
 namespace rein {
@@ -6,13 +6,9 @@ namespace {
 
 // ---------------------------------------------------------------- cross entropy of a softmax
 
-int64_t classes(const Spec& logits) { return logits.shape.back(); }
-int64_t rows(const Spec& logits) { return logits.size() / classes(logits); }
-
 // One number a row.
 Spec infer_loss(const Spec& logits) {
-  require_floating(logits);
-  require(logits.shape.rank() > 0 && logits.shape.back() > 0, "needs at least one class");
+  require_logits(logits);
   return {Shape(logits.shape.dims().first(static_cast<size_t>(logits.shape.rank() - 1))),
           logits.dtype};
 }
@@ -45,10 +41,6 @@ Value as_column(const Value& x) {
   Shape shape = x.shape();
   shape.push_back(1);
   return reshape(x, shape);
-}
-
-Value sum_of_rows(const Value& x, bool keepdims) {
-  return reduce_sum(x, {.axes = {-1}, .keepdims = keepdims});
 }
 
 // How dy flows back through upstream (p - labels), p = softmax(logits), to all three.

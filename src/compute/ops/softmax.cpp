@@ -1,26 +1,18 @@
 #include "rein/kernels/softmax.h"
 
-#include "compute/ops/rules.h"
+#include "compute/ops/logits.h"
 
 namespace rein {
 namespace {
-
-Spec infer_rows(const Spec& logits) {
-  require_floating(logits);
-  require(logits.shape.rank() > 0 && logits.shape.back() > 0, "needs at least one class");
-  return logits;
-}
-
-int64_t classes(const Spec& logits) { return logits.shape.back(); }
-int64_t rows(const Spec& logits) { return logits.size() / classes(logits); }
-
-Value sum_of_rows(const Value& x) { return reduce_sum(x, {.axes = {-1}, .keepdims = true}); }
 
 struct Softmax {
   static constexpr std::string_view name = "softmax";
   bool operator==(const Softmax&) const = default;
 
-  Spec infer(Specs in) const { return infer_rows(in[0]); }
+  Spec infer(Specs in) const {
+    require_logits(in[0]);
+    return in[0];
+  }
   void forward(const Run& run, Ins in, Outs out) const {
     const Spec& spec = *in[0].spec;
     visit_float(spec.dtype, [&](auto zero) {
@@ -29,7 +21,7 @@ struct Softmax {
     });
   }
   Cotangents vjp(const Backward& b) const {
-    return {(b.dy() - sum_of_rows(b.dy() * b.y())) * b.y()};
+    return {(b.dy() - sum_of_rows(b.dy() * b.y(), true)) * b.y()};
   }
 };
 
@@ -37,7 +29,10 @@ struct LogSoftmax {
   static constexpr std::string_view name = "log_softmax";
   bool operator==(const LogSoftmax&) const = default;
 
-  Spec infer(Specs in) const { return infer_rows(in[0]); }
+  Spec infer(Specs in) const {
+    require_logits(in[0]);
+    return in[0];
+  }
   void forward(const Run& run, Ins in, Outs out) const {
     const Spec& spec = *in[0].spec;
     visit_float(spec.dtype, [&](auto zero) {
@@ -45,7 +40,9 @@ struct LogSoftmax {
       kernels::log_softmax(run.team, in[0].as<T>(), out[0].as<T>(), rows(spec), classes(spec));
     });
   }
-  Cotangents vjp(const Backward& b) const { return {b.dy() - exp(b.y()) * sum_of_rows(b.dy())}; }
+  Cotangents vjp(const Backward& b) const {
+    return {b.dy() - exp(b.y()) * sum_of_rows(b.dy(), true)};
+  }
 };
 
 }  // namespace
