@@ -150,17 +150,21 @@ Value keras_log_cosh(const Inputs& in) {
   return of_examples(
       in, rein::log_cosh(in["labels"], in["predictions"], {.reduction = Reduction::none}) + off);
 }
+bool of_logits(const Inputs& in) { return flag_or(in.c.attrs(), "from_logits", false); }
 void require_logits(const Inputs& in) {
-  if (!flag_or(in.c.attrs(), "from_logits", false))
-    throw Skip("cross entropy of probabilities is not built yet");
+  if (!of_logits(in)) throw Skip("this cross entropy of probabilities is not built yet");
 }
 Value keras_categorical(const Inputs& in) {
+  const double label_smoothing = number_or(in.c.attrs(), "label_smoothing", 0);
+  if (!of_logits(in) && label_smoothing == 0)
+    return rein::categorical_cross_entropy(
+        in["labels"], in["predictions"],
+        {.weights = in.weights(), .reduction = read_reduction(in, "sum_over_batch_size")});
   require_logits(in);
-  return rein::softmax_cross_entropy(
-      in["labels"], in["logits"],
-      {.label_smoothing = number_or(in.c.attrs(), "label_smoothing", 0),
-       .weights = in.weights(),
-       .reduction = read_reduction(in, "sum_over_batch_size")});
+  return rein::softmax_cross_entropy(in["labels"], in["logits"],
+                                     {.label_smoothing = label_smoothing,
+                                      .weights = in.weights(),
+                                      .reduction = read_reduction(in, "sum_over_batch_size")});
 }
 Value keras_sparse_categorical(const Inputs& in) {
   require_logits(in);
