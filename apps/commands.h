@@ -40,4 +40,12 @@ struct PredictRequest {
 };
 int predict(const PredictRequest& request);
 
+struct BenchStepRequest {
+  std::string shape = "seed";
+  int threads = 0;
+  double seconds = 4;
+  bool json = false;
+};
+int measure_step(const BenchStepRequest& request);
+
 }  // namespace rein::app

@@ -35,15 +35,9 @@ struct TrainArguments {
       throw UsageError(e.what());
     }
     for (const std::string& assignment : assignments) set_from_assignment(settings, assignment);
-    for (const TrainOption& option : train_options()) {
-      const auto given = flags.find(option.key);
-      if (given == flags.end()) continue;
-      try {
+    for (const TrainOption& option : train_options())
+      if (const auto given = flags.find(option.key); given != flags.end())
         set_from_text(settings, option, given->second);
-      } catch (const UsageError& e) {
-        throw UsageError(fmt::format("{}: {}", flag_of(option), e.what()));
-      }
-    }
     return settings;
   }
 };
@@ -54,6 +48,7 @@ struct Arguments {
   TrainRequest train;
   EvalRequest eval;
   PredictRequest predict;
+  BenchStepRequest bench_step;
 };
 
 void add_train(CLI::App& app, Arguments& a) {
@@ -66,7 +61,8 @@ void add_train(CLI::App& app, Arguments& a) {
               a.train_arguments.flags[key] = text;
             },
             std::string(option.help))
-        ->type_name(std::string(option.value));
+        ->type_name(std::string(option.value))
+        ->default_str(text_of(TrainSettings{}, option));
   train->add_option("--config", a.train_arguments.config, "settings from a TOML file")
       ->type_name("FILE");
   train
@@ -80,14 +76,22 @@ void add_train(CLI::App& app, Arguments& a) {
   train->add_flag("--force", a.train.force, "replace a run that is in --out");
 }
 
+// A check without a text of its own in the help.
+template <class T>
+CLI::Validator within(T least, T most) {
+  return CLI::Validator(CLI::Range(least, most)).description("");
+}
+
+void add_threads(CLI::App& command, int& threads) {
+  command.add_option("--threads", threads, "0 takes all")->type_name("N")->check(within(0, 1024));
+}
+
 void add_eval(CLI::App& app, Arguments& a) {
   CLI::App* eval = app.add_subcommand("eval", "Test accuracy of a run");
   eval->add_option("run", a.eval.run, "folder of the run")->required()->type_name("RUN");
   eval->add_option("--data", a.eval.data, "other data than the run was trained on")
       ->type_name("DIR");
-  eval->add_option("--threads", a.eval.threads, "0 takes all")
-      ->type_name("N")
-      ->check(CLI::Range(0, 1024));
+  add_threads(*eval, a.eval.threads);
 }
 
 void add_predict(CLI::App& app, Arguments& a) {
@@ -96,22 +100,39 @@ void add_predict(CLI::App& app, Arguments& a) {
   predict->add_option("file", a.predict.file, "images, 28 x 28")->required()->type_name("FILE");
   CLI::Option* json = predict->add_flag("--json", a.predict.json, "one JSON object a line");
   predict->add_flag("--logits", a.predict.logits, "in JSON, with all logits")->needs(json);
-  predict->add_option("--threads", a.predict.threads, "0 takes all")
-      ->type_name("N")
-      ->check(CLI::Range(0, 1024));
+  add_threads(*predict, a.predict.threads);
+}
+
+void add_bench(CLI::App& app, Arguments& a) {
+  CLI::App* bench = app.add_subcommand("bench", "Measure speed");
+  CLI::App* step = bench->add_subcommand("step", "One training step of a named shape");
+  step->add_option("--shape", a.bench_step.shape, "what is trained")
+      ->type_name("NAME")
+      ->default_str(a.bench_step.shape);
+  add_threads(*step, a.bench_step.threads);
+  step->add_option("--seconds", a.bench_step.seconds, "how long")
+      ->type_name("SECONDS")
+      ->default_str("4")
+      ->check(within(0.0, 3600.0));
+  step->add_flag("--json", a.bench_step.json, "one JSON object on one line");
+}
+
+// The subcommand that was chosen.
+const CLI::App& innermost(const CLI::App& app) {
+  const auto chosen = app.get_subcommands();
+  return chosen.empty() ? app : innermost(*chosen.front());
 }
 
 // What is wrong with a word that nothing took, with the nearest word that something would.
 std::string unexpected(const CLI::App& app) {
-  const CLI::App* at = &app;
-  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  const CLI::App& at = innermost(app);
   const std::string word = app.remaining(true).front();
   std::vector<std::string> names;
   if (word.starts_with('-')) {
-    for (const CLI::Option* option : at->get_options())
+    for (const CLI::Option* option : at.get_options())
       for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
   } else {
-    for (const CLI::App* sub : at->get_subcommands({})) names.push_back(sub->get_name());
+    for (const CLI::App* sub : at.get_subcommands({})) names.push_back(sub->get_name());
   }
   const std::vector<std::string_view> views(names.begin(), names.end());
   return fmt::format("'{}' is not expected here{}", word,
@@ -143,15 +164,19 @@ int run(int argc, char** argv) {
   add_train(app, a);
   add_eval(app, a);
   add_predict(app, a);
+  add_bench(app, a);
   if (const int code = parse(app, argc, argv); code >= 0) return code;
-  if (app.got_subcommand("eval")) return eval(a.eval);
-  if (app.got_subcommand("predict")) return predict(a.predict);
-  if (!app.got_subcommand("train")) {
-    fmt::print(stderr, "{}", app.help());
-    return kUsage;
+
+  const CLI::App& command = innermost(app);
+  if (command.get_name() == "train") {
+    a.train.settings = a.train_arguments.resolve();
+    return train(std::move(a.train));
   }
-  a.train.settings = a.train_arguments.resolve();
-  return train(std::move(a.train));
+  if (command.get_name() == "eval") return eval(a.eval);
+  if (command.get_name() == "predict") return predict(a.predict);
+  if (command.get_name() == "step") return measure_step(a.bench_step);
+  fmt::print(stderr, "{}", app.help());  // `rein` or `rein bench` alone
+  return kUsage;
 }
 
 }  // namespace

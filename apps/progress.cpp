@@ -13,7 +13,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr int kBarWidth = 24;
+constexpr int kBarWidth = 12;
 
 std::string to_clock(double s) {
   const auto n = static_cast<int64_t>(s + 0.5);
@@ -54,8 +54,8 @@ void Progress::show(const StepInfo& info) {
   const double share = static_cast<double>(step) / static_cast<double>(steps_);
   const double a_step = training_ / static_cast<double>(info.step);
   const std::string text =
-      fmt::format("epoch {}/{} {}{:3.0f} %  loss {:.4f}  norm {:.3g}  {:.0f} examples/s  {} left",
-                  epoch, epochs_, terminal_ ? bar(share) : "", 100 * share, loss_, info.norm,
+      fmt::format("epoch {}/{} {}{:3.0f} %  loss {:.4f}  norm {:.3g}  {:.0f} ex/s  {} left", epoch,
+                  epochs_, terminal_ ? bar(share) : "", 100 * share, loss_, info.norm,
                   static_cast<double>(batch_size_) / a_step,
                   to_clock(a_step * static_cast<double>(epochs_ * steps_ - info.step)));
   if (terminal_)

@@ -104,6 +104,11 @@ void check_meaning(const S& settings, const TrainOption& option) {
 
 std::span<const TrainOption> train_options() { return kOptions; }
 
+std::string text_of(const S& settings, const TrainOption& option) {
+  return std::visit([&](auto member) { return fmt::format("{}", settings.*member); },
+                    option.member);
+}
+
 void set_from_text(S& settings, const TrainOption& option, std::string_view text) {
   std::visit(
       [&]<class T>(T S::*member) {

@@ -38,6 +38,8 @@ struct TrainOption {
 };
 std::span<const TrainOption> train_options();
 
+std::string text_of(const TrainSettings& settings, const TrainOption& option);
+
 /// Sets one option from text, as it stands on a command line. Throws UsageError.
 void set_from_text(TrainSettings& settings, const TrainOption& option, std::string_view text);
 /// The same for `key=value`; an unknown key is an error with a suggestion.

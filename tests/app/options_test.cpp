@@ -1,6 +1,8 @@
 // The command line and configuration files.
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "app/program.h"
 
 namespace rein::test {
@@ -34,7 +36,7 @@ TEST(Options, WrongOnesAreUsageErrors) {
       {{"train", "--learning_rate=1"}, "did you mean '--learning-rate'"},
       {{"train", "extra"}, "'extra' is not expected"},
       {{"train", "--epochs"}, "--epochs"},
-      {{"train", "--epochs", "3x"}, "--epochs: epochs: '3x' is not a whole number"},
+      {{"train", "--epochs", "3x"}, "epochs: '3x' is not a whole number"},
       {{"train", "--epochs", "0"}, "0 is not from 1"},
       {{"train", "--epochs", "99999999999999999999"}, "is not a whole number"},
       {{"train", "--batch-size=-1"}, "-1 is not from 1"},
@@ -55,6 +57,9 @@ TEST(Options, WrongOnesAreUsageErrors) {
       {{"predict", "r"}, "file is required"},
       {{"predict", "r", "f", "--logits"}, "--json"},
       {{"eval", "r", "--threads", "-1"}, "--threads"},
+      {{"bench"}, "step"},
+      {{"bench", "stop"}, "did you mean 'step'"},
+      {{"bench", "step", "--shape", "none"}, "seed"},
   };
   for (const Row& row : rows) {
     const Finished f = rein(folder, row.arguments);
@@ -132,6 +137,18 @@ TEST(Options, AFolderThatCannotBeMadeIsAnIoError) {
   const Finished f = train(folder, {"--out", "file/r"});
   EXPECT_EQ(f.code, 5);
   EXPECT_TRUE(contains(f.err, "file/r"));
+}
+
+TEST(Options, BenchPrintsOneObject) {
+  TemporaryFolder folder;
+  const Finished f =
+      rein(folder, {"bench", "step", "--shape=tiny", "--threads=1", "--seconds=0", "--json"});
+  EXPECT_EQ(f.code, 0) << f.err;
+  const auto json = nlohmann::json::parse(f.out);
+  for (const char* key : {"shape", "threads", "ms_min", "ms_median", "gflop", "gflops",
+                          "ceiling_gflops", "share", "peak_mb", "allocations"})
+    EXPECT_TRUE(json.contains(key)) << key;
+  EXPECT_EQ(json.size(), 10u);
 }
 
 }  // namespace
