@@ -1,10 +1,7 @@
 #include "rein/kernels/gemm.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
-
-#include "rein/base/memory.h"
 
 namespace rein::kernels {
 namespace {

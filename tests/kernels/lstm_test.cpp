@@ -165,7 +165,9 @@ TEST_P(LstmOfSizes, AnyNumberOfThreadsGivesTheSameBits) {
     for (size_t i = 0; i < one.results().size(); ++i) {
       const auto [name, a] = one.results()[i];
       const auto& b = *other.results()[i].second;
-      EXPECT_EQ(std::memcmp(a->data(), b.data(), b.size() * sizeof(float)), 0) << name;
+      const bool same =
+          b.empty() || std::memcmp(a->data(), b.data(), b.size() * sizeof(float)) == 0;
+      EXPECT_TRUE(same) << name;
     }
   }
 }
