@@ -6,7 +6,8 @@
 //     #define HWY_TARGET_INCLUDE "kernels/simd/that_file.cpp"
 //     #include <hwy/foreach_target.h>
 //     #include <hwy/highway.h>
-//     #include "kernels/simd/math-inl.h"    // if it needs vector math
+//     #include "kernels/simd/math-inl.h"  // vector math, if it needs it
+//     #include "kernels/simd/tail-inl.h"  // loads and stores of less than a vector
 //
 // and is compiled once for each of them: AVX-512 (Highway's AVX3), AVX2 with FMA, SSE4, and the
 // fallback of the compiler's baseline.
