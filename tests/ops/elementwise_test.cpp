@@ -51,7 +51,7 @@ TEST_F(ElementwiseOps, GradientAtTheKinks) {
 
 TEST_F(ElementwiseOps, InfiniteGradientsDoNotLeakThroughAChoice) {
   const Value x = input({-1, 4});
-  // sqrt(-1) is NaN, and so is its gradient; only the chosen side counts.
+  // 0 times infinity would be NaN: the side that is not chosen gets 0, whatever flows in.
   const Value y = where(greater(x, 0.0), x, 0.0);
   EXPECT_EQ(gradient_of(y * input({kInf, 1}), x), (Floats{0, 1}));
   EXPECT_EQ(gradient_of(relu(x) * input({kInf, 1}), x), (Floats{0, 1}));
