@@ -27,7 +27,7 @@ struct Problem {
   using Array = std::vector<T>;
   LstmSizes s;
   Array x, kernel, bias, h0, c0, d_outputs, d_h, d_c;
-  Array outputs, gates, cells, dx, dkernel, dbias, dh0, dc0;
+  Array outputs, c, gates, cells, dx, dkernel, dbias, dh0, dc0;
 
   explicit Problem(const LstmSizes& sizes, double weight = 0.3) : s(sizes) {
     const int64_t state = s.batch * s.units, sequence = s.steps * state, width = 4 * s.units;
@@ -46,7 +46,9 @@ struct Problem {
     x = draw(s.steps * s.batch * s.inputs, 1), kernel = draw((s.inputs + s.units) * width, weight);
     bias = draw(width, weight), h0 = draw(state, 1), c0 = draw(state, 1);
     d_outputs = draw(sequence, 1), d_h = draw(state, 1), d_c = draw(state, 1);
-    outputs = unset(sequence), gates = unset(4 * sequence), cells = unset(sequence);
+    const LstmMemory memory = lstm_memory<T>(s);
+    outputs = unset(sequence), c = unset(state);
+    gates = unset(memory.gates), cells = unset(memory.cells);
     dx = unset(s.steps * s.batch * s.inputs), dkernel = unset((s.inputs + s.units) * width);
     dbias = unset(width), dh0 = unset(state), dc0 = unset(state);
   }
@@ -59,6 +61,7 @@ struct Problem {
             .c0 = c0.data(),
             .forget_bias = 1,
             .outputs = outputs.data(),
+            .c = c.data(),
             .gates = gates.data(),
             .cells = cells.data()};
   }
@@ -80,23 +83,20 @@ struct Problem {
             .dc0 = dc0.data()};
   }
   std::vector<std::pair<const char*, const Array*>> results() const {
-    return {{"outputs", &outputs}, {"gates", &gates}, {"cells", &cells}, {"dx", &dx},
-            {"dkernel", &dkernel}, {"dbias", &dbias}, {"dh0", &dh0},     {"dc0", &dc0}};
+    return {{"outputs", &outputs}, {"c", &c},         {"dx", &dx},   {"dkernel", &dkernel},
+            {"dbias", &dbias},     {"dh0", &dh0}, {"dc0", &dc0}};
   }
 };
 
-void run_fused(Problem<float>& p, const LstmBackward<float>& backward, int threads) {
+template <class T>
+void run(Problem<T>& p, const LstmBackward<T>& backward, int threads = 1) {
   ThreadTeam team(threads);
-  lstm_forward(team, p.s, p.forward());
-  Buffer scratch(lstm_backward_scratch_bytes(p.s, backward.dx != nullptr));
+  const LstmMemory memory = lstm_memory<T>(p.s);
+  Buffer scratch(std::max(memory.forward_scratch, memory.backward_scratch));
   std::memset(scratch.data(), 0xff, scratch.size());  // NaN: what is read must have been written
+  lstm_forward(team, p.s, p.forward(), scratch.data());
+  std::memset(scratch.data(), 0xff, scratch.size());
   lstm_backward(team, p.s, backward, scratch.data());
-}
-
-void run_plain(Problem<double>& p, const LstmBackward<double>& backward) {
-  ref::lstm_forward(p.s, p.forward());
-  Buffer scratch(ref::lstm_backward_scratch_bytes<double>(p.s));
-  ref::lstm_backward(p.s, backward, scratch.data());
 }
 
 // Differences over the largest number of the array. Every number is a sum of products of factors
@@ -136,18 +136,18 @@ INSTANTIATE_TEST_SUITE_P(Lstm, LstmOfSizes,
 
 TEST_P(LstmOfSizes, FusedAgreesWithThePlainTwinInDouble) {
   Problem<double> plain(GetParam());
-  run_plain(plain, plain.backward());
+  run(plain, plain.backward());
   for_each_target([&](const char* target) {
     SCOPED_TRACE(target);
     Problem<float> fused(GetParam());
-    run_fused(fused, fused.backward(), 1);
+    run(fused, fused.backward(), 1);
     expect_same(fused, plain);
   });
 }
 
 TEST_P(LstmOfSizes, SaturatedGatesStayInTheirRange) {
   Problem<float> fused(GetParam(), 40);
-  run_fused(fused, fused.backward(), 1);
+  run(fused, fused.backward(), 1);
   // Sums of hundreds are rounded by 1e-5, and steps behind a gate that is not saturated go their
   // own way; what is asked here is that nothing leaves its range.
   for (float g : fused.gates) EXPECT_LE(std::abs(g), 1);
@@ -158,10 +158,10 @@ TEST_P(LstmOfSizes, SaturatedGatesStayInTheirRange) {
 
 TEST_P(LstmOfSizes, AnyNumberOfThreadsGivesTheSameBits) {
   Problem<float> one(GetParam());
-  run_fused(one, one.backward(), 1);
+  run(one, one.backward(), 1);
   for (int threads : {2, 3}) {
     Problem<float> other(GetParam());
-    run_fused(other, other.backward(), threads);
+    run(other, other.backward(), threads);
     for (size_t i = 0; i < one.results().size(); ++i) {
       const auto [name, a] = one.results()[i];
       const auto& b = *other.results()[i].second;
@@ -181,8 +181,8 @@ TEST(Lstm, AbsentUpstreamIsZero) {
     if (!(used & 1)) backward.d_outputs = nullptr, plain.d_outputs.assign(9 * 10 * 4, 0);
     if (!(used & 2)) backward.d_h = nullptr, plain.d_h.assign(9 * 10, 0);
     if (!(used & 4)) backward.d_c = nullptr, plain.d_c.assign(9 * 10, 0);
-    run_fused(fused, backward, 1);
-    run_plain(plain, plain.backward());
+    run(fused, backward, 1);
+    run(plain, plain.backward());
     expect_same(fused, plain);
   }
 }
@@ -190,7 +190,7 @@ TEST(Lstm, AbsentUpstreamIsZero) {
 // Results nobody asks for are null; the others must not change by a bit.
 TEST(Lstm, WhatIsAskedForDoesNotDependOnTheRest) {
   Problem<float> all({.steps = 4, .batch = 9, .inputs = 3, .units = 10});
-  run_fused(all, all.backward(), 1);
+  run(all, all.backward(), 1);
   for (int asked = 0; asked < 8; ++asked) {
     Problem<float> some(all.s);
     auto backward = some.backward();
@@ -203,7 +203,7 @@ TEST(Lstm, WhatIsAskedForDoesNotDependOnTheRest) {
       backward.dh0 = backward.dc0 = nullptr;
       some.dh0 = all.dh0, some.dc0 = all.dc0;
     }
-    run_fused(some, backward, 1);
+    run(some, backward, 1);
     for (size_t i = 0; i < all.results().size(); ++i)
       EXPECT_EQ(*some.results()[i].second, *all.results()[i].second) << all.results()[i].first;
   }
@@ -214,7 +214,7 @@ TEST(Lstm, NanStaysInItsRowAndReachesTheEnd) {
   const int64_t step = 2, row = 17;
   p.x[static_cast<size_t>((step * p.s.batch + row) * p.s.inputs)] =
       std::numeric_limits<float>::quiet_NaN();
-  run_fused(p, p.backward(), 1);
+  run(p, p.backward(), 1);
   for (int64_t t = 0; t < p.s.steps; ++t)
     for (int64_t b = 0; b < p.s.batch; ++b)
       for (int64_t u = 0; u < p.s.units; ++u) {

@@ -27,8 +27,9 @@ struct LstmForward {
   T forget_bias = 1;
   // Results.
   T* outputs = nullptr;  // [T, B, H]: h of every step
-  T* gates = nullptr;    // [T, B, 4H]: the values of i, j, f, o, for the backward pass
-  T* cells = nullptr;    // [T, B, H]: c of every step
+  T* c = nullptr;        // [B, H]: after the last step
+  T* gates = nullptr;    // for the backward pass: the values of i, j, f, o,
+  T* cells = nullptr;    // and c of every step, in an order of the kernel's own
 };
 
 /// Arrays of the backward pass. `d` stands for the derivative of the loss.
@@ -46,16 +47,25 @@ struct LstmBackward {
   T *dh0 = nullptr, *dc0 = nullptr;
 };
 
-/// Rows of the batch are independent, so tiles of rows run through all steps on their own. Weights'
-/// gradients are products over all steps at once. Needs no scratch.
-void lstm_forward(ThreadTeam& team, const LstmSizes& sizes, const LstmForward<float>& p) noexcept;
+/// What a pass needs besides: sizes of `gates` and `cells` in elements, of scratch in bytes. They
+/// belong to the instruction set in use.
+struct LstmMemory {
+  int64_t gates = 0, cells = 0;
+  size_t forward_scratch = 0, backward_scratch = 0;
+};
+template <class T>
+LstmMemory lstm_memory(const LstmSizes& sizes);
 
-/// `scratch` holds `lstm_backward_scratch_bytes` bytes, aligned to a cache line.
-void lstm_backward(ThreadTeam& team, const LstmSizes& sizes, const LstmBackward<float>& p,
+/// T is float (vector code, the rows of a batch shared among threads) or double (the plain twin).
+/// `scratch` holds as many bytes as `lstm_memory` says, aligned to a cache line.
+template <class T>
+void lstm_forward(ThreadTeam& team, const LstmSizes& sizes, const LstmForward<T>& p,
+                  std::byte* scratch) noexcept;
+template <class T>
+void lstm_backward(ThreadTeam& team, const LstmSizes& sizes, const LstmBackward<T>& p,
                    std::byte* scratch) noexcept;
-size_t lstm_backward_scratch_bytes(const LstmSizes& sizes, bool needs_dx);
 
-/// The plain twins, step by step as the formulas read.
+/// The plain twins, step by step as the formulas read; gates [T, B, 4H] and cells [T, B, H].
 namespace ref {
 template <class T>
 void lstm_forward(const LstmSizes& sizes, const LstmForward<T>& p) noexcept;

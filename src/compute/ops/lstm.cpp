@@ -15,6 +15,10 @@ kernels::LstmSizes sizes_of(const Shape& x, const Shape& h) {
   return {.steps = x[0], .batch = x[1], .inputs = x[2], .units = h[1]};
 }
 
+kernels::LstmMemory memory_of(DType type, const kernels::LstmSizes& sizes) {
+  return visit_float(type, [&](auto zero) { return kernels::lstm_memory<decltype(zero)>(sizes); });
+}
+
 // The backward pass as one op. Its fields say which results of the forward op the loss uses, and
 // which gradients are asked for. Arguments: x, kernel, h, c, outputs, gates, cells, and what comes
 // from above; results in the order of the fields.
@@ -38,9 +42,7 @@ struct LstmGrad {
   }
 
   size_t scratch(Specs in) const {
-    const auto sizes = sizes_of(in[0].shape, in[2].shape);
-    return in[0].dtype == DType::float32 ? kernels::lstm_backward_scratch_bytes(sizes, to_x)
-                                         : kernels::ref::lstm_backward_scratch_bytes<double>(sizes);
+    return memory_of(in[0].dtype, sizes_of(in[0].shape, in[2].shape)).backward_scratch;
   }
 
   template <class T>
@@ -71,10 +73,9 @@ struct LstmGrad {
 
   void forward(const Run& run, Ins in, Outs out) const {
     const auto sizes = sizes_of(in[0].shape(), in[2].shape());
-    if (in[0].dtype() == DType::float32)
-      kernels::lstm_backward(run.team, sizes, arrays<float>(in, out), run.scratch);
-    else
-      kernels::ref::lstm_backward(sizes, arrays<double>(in, out), run.scratch);
+    visit_float(in[0].dtype(), [&](auto zero) {
+      kernels::lstm_backward(run.team, sizes, arrays<decltype(zero)>(in, out), run.scratch);
+    });
   }
 };
 
@@ -97,11 +98,16 @@ struct LstmOp {
     require(bias == Shape{4 * h[1]}, "the bias is [4 units]");
     const DType type = in[0].dtype;
     const Shape sequence{x[0], x[1], h[1]};
+    const auto memory = memory_of(type, sizes_of(x, h));
     return {{sequence, type},
             {h, type},
             {h, type},
-            {Shape{x[0], x[1], 4 * h[1]}, type},
-            {sequence, type}};
+            {Shape{memory.gates}, type},
+            {Shape{memory.cells}, type}};
+  }
+
+  size_t scratch(Specs in) const {
+    return memory_of(in[0].dtype, sizes_of(in[0].shape, in[3].shape)).forward_scratch;
   }
 
   template <class T>
@@ -113,23 +119,19 @@ struct LstmOp {
             .c0 = in[4].as<T>(),
             .forget_bias = static_cast<T>(options.forget_bias),
             .outputs = out[kOutputs].as<T>(),
+            .c = out[kC].as<T>(),
             .gates = out[kGates].as<T>(),
             .cells = out[kCells].as<T>()};
   }
 
   void forward(const Run& run, Ins in, Outs out) const {
     const auto sizes = sizes_of(in[0].shape(), in[3].shape());
-    if (in[0].dtype() == DType::float32)
-      kernels::lstm_forward(run.team, sizes, arrays<float>(in, out));
-    else
-      kernels::ref::lstm_forward(sizes, arrays<double>(in, out));
-    copy_last_step(out[kOutputs], out[kH]);
-    copy_last_step(out[kCells], out[kC]);
-  }
-
-  static void copy_last_step(const Out& sequence, const Out& last) {
-    const size_t bytes = last.spec->bytes();
-    std::memcpy(last.data, sequence.as<std::byte>() + sequence.spec->bytes() - bytes, bytes);
+    visit_float(in[0].dtype(), [&](auto zero) {
+      kernels::lstm_forward(run.team, sizes, arrays<decltype(zero)>(in, out), run.scratch);
+    });
+    const size_t bytes = out[kH].spec->bytes();  // the last step of the sequence
+    std::memcpy(out[kH].data, out[kOutputs].as<std::byte>() + out[kOutputs].spec->bytes() - bytes,
+                bytes);
   }
 
   Cotangents vjp(const Backward& r) const {

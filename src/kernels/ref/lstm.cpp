@@ -36,6 +36,7 @@ void lstm_forward(const LstmSizes& s, const LstmForward<T>& p) noexcept {
         const int64_t at = row * H + u;
         const T c = p.cells[t * n + at] = c_before[at] * f + i * j;
         p.outputs[t * n + at] = std::tanh(c) * o;
+        if (t == s.steps - 1) p.c[at] = c;
       }
   }
 }

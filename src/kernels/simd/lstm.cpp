@@ -1,0 +1,354 @@
+// The LSTM in vector code, gates fused into the recurrent product. A group of rows goes through all
+// steps on its own: nobody waits for anybody inside the sequence.
+#include "kernels/simd/targets.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/simd/lstm.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/flush_to_zero.h"
+#include "kernels/simd/lstm_panels-inl.h"
+#include "kernels/simd/math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace rein::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+// Tiles of one step: R rows of one panel, from sums to c and h.
+struct ForwardTile {
+  const LstmSizes& s;
+  const LstmForward<float>& f;
+  const float *weights, *biases;
+  int64_t t, p;
+
+  template <int R>
+  HWY_INLINE void tile(int64_t row) const {
+    const Floats d;
+    Vector z[R * 4];
+    const float* bias = biases + p * kGates;
+    for (int i = 0; i < R * 4; ++i) z[i] = hn::LoadU(d, bias + (i % 4) * kLanes);
+    const float* w = weights + p * (s.inputs + s.units) * kGates;
+    multiply<R, 4>(z, f.x + (t * s.batch + row) * s.inputs, s.inputs, 1, w, s.inputs);
+    const float* h = t == 0 ? f.h0 : f.outputs + (t - 1) * s.batch * s.units;
+    multiply<R, 4>(z, h + row * s.units, s.units, 1, w + s.inputs * kGates, s.units);
+
+    // Through memory, so that the gates have all registers to themselves.
+    const int64_t at = (p * s.steps + t) * s.batch + row;
+    float* gates = f.gates + at * kGates;
+    for (int i = 0; i < R * 4; ++i) hn::StoreU(z[i], d, gates + i * kLanes);
+    float* cells = f.cells + at * kLanes;
+    for (int r = 0; r < R; ++r, gates += kGates, cells += kLanes) {
+      const Vector c_before = t == 0 ? load_units(f.c0 + (row + r) * s.units, p, s.units)
+                                     : hn::LoadU(d, cells - s.batch * kLanes);
+      const Vector i = sigmoid(d, hn::LoadU(d, gates));
+      const Vector j = HWY_NAMESPACE::tanh(d, hn::LoadU(d, gates + kLanes));
+      const Vector forget = sigmoid(d, hn::LoadU(d, gates + 2 * kLanes));
+      const Vector o = sigmoid(d, hn::LoadU(d, gates + 3 * kLanes));
+      const Vector c = hn::MulAdd(c_before, forget, hn::Mul(i, j));
+      const Vector h_now = hn::Mul(HWY_NAMESPACE::tanh(d, c), o);
+      hn::StoreU(i, d, gates);
+      hn::StoreU(j, d, gates + kLanes);
+      hn::StoreU(forget, d, gates + 2 * kLanes);
+      hn::StoreU(o, d, gates + 3 * kLanes);
+      hn::StoreU(c, d, cells);
+      const int64_t out = (t * s.batch + row + r) * s.units;
+      store_units(h_now, f.outputs + out, p, s.units);
+      if (t == s.steps - 1) store_units(c, f.c + (row + r) * s.units, p, s.units);
+    }
+  }
+};
+
+// One group of rows through all steps: nobody waits for anybody.
+void forward_rows(const LstmSizes& s, const LstmForward<float>& f, const float* weights,
+                  const float* biases, int64_t from, int64_t to) {
+  const FlushToZero flush;
+  for (int64_t t = 0; t < s.steps; ++t)
+    for (int64_t p = 0; p < panels_of(s.units); ++p)
+      for_row_blocks(from, to, ForwardTile{s, f, weights, biases, t, p});
+}
+
+// R rows of dz times one block of transposed weights.
+template <int R>
+HWY_INLINE void multiply_dz(Vector (&sums)[R * 4], const LstmSizes& s, const float* dz, int64_t at,
+                            const float* packed) {
+  for (int64_t p = 0; p < panels_of(s.units); ++p)
+    multiply<R, 4>(sums, dz + (p * s.steps * s.batch + at) * kGates, kGates, 1,
+                   packed + p * kGates * kGates, kGates);
+}
+
+struct BackwardTile {
+  const LstmSizes& s;
+  const LstmBackward<float>& b;
+  const float* weights;  // of h, transposed
+  float *dz, *dc;
+  int64_t t, block;
+
+  template <int R>
+  HWY_INLINE void tile(int64_t row) const {
+    const Floats d;
+    const int64_t panels = panels_of(s.units), first = 4 * block;
+    Vector dh[R * 4];
+    for (int i = 0; i < R * 4; ++i) dh[i] = hn::Zero(d);
+    if (t < s.steps - 1)
+      multiply_dz<R>(dh, s, dz, (t + 1) * s.batch + row,
+                     weights + block * panels * kGates * kGates);
+    for (int q = 0; q < 4; ++q)
+      for (int r = 0; r < R; ++r)
+        if (first + q < panels) cell(dh[r * 4 + q], first + q, row + r);
+  }
+
+  // What h of this step, and c from the next, mean for the gates and for c before.
+  HWY_INLINE void cell(Vector dh, int64_t p, int64_t row) const {
+    const Floats d;
+    if (b.d_outputs)
+      dh = hn::Add(dh, load_units(b.d_outputs + (t * s.batch + row) * s.units, p, s.units));
+    if (b.d_h && t == s.steps - 1) dh = hn::Add(dh, load_units(b.d_h + row * s.units, p, s.units));
+    const Vector one = hn::Set(d, 1.0f);
+    const int64_t at = (p * s.steps + t) * s.batch + row;
+    const float* gates = b.gates + at * kGates;
+    const float* cells = b.cells + at * kLanes;
+    const Vector c_before = t == 0 ? load_units(b.c0 + row * s.units, p, s.units)
+                                   : hn::LoadU(d, cells - s.batch * kLanes);
+    const Vector i = hn::LoadU(d, gates), j = hn::LoadU(d, gates + kLanes);
+    const Vector forget = hn::LoadU(d, gates + 2 * kLanes), o = hn::LoadU(d, gates + 3 * kLanes);
+    const Vector y = HWY_NAMESPACE::tanh(d, hn::LoadU(d, cells));
+    float* carried = dc + (p * s.batch + row) * kLanes;
+    const Vector from_h = hn::Mul(dh, o);
+    const Vector dcell = hn::MulAdd(from_h, hn::NegMulAdd(y, y, one), hn::LoadU(d, carried));
+    float* to = dz + at * kGates;
+    hn::StoreU(hn::Mul(hn::Mul(dcell, j), hn::NegMulAdd(i, i, i)), d, to);
+    hn::StoreU(hn::Mul(hn::Mul(dcell, i), hn::NegMulAdd(j, j, one)), d, to + kLanes);
+    hn::StoreU(hn::Mul(hn::Mul(dcell, c_before), hn::NegMulAdd(forget, forget, forget)), d,
+               to + 2 * kLanes);
+    hn::StoreU(hn::Mul(hn::Mul(dh, y), hn::NegMulAdd(o, o, o)), d, to + 3 * kLanes);
+    hn::StoreU(hn::Mul(dcell, forget), d, carried);
+  }
+};
+
+void backward_rows(const LstmSizes& s, const LstmBackward<float>& b, const float* weights,
+                   float* dz, float* dc, int64_t from, int64_t to) {
+  const FlushToZero flush;
+  for (int64_t p = 0; p < panels_of(s.units); ++p)
+    for (int64_t row = from; row < to; ++row) {
+      const Floats d;
+      hn::StoreU(b.d_c ? load_units(b.d_c + row * s.units, p, s.units) : hn::Zero(d), d,
+                 dc + (p * s.batch + row) * kLanes);
+    }
+  for (int64_t t = s.steps; t-- > 0;)
+    for (int64_t block = 0; block < blocks_of(s.units); ++block)
+      for_row_blocks(from, to, BackwardTile{s, b, weights, dz, dc, t, block});
+}
+
+// Rows of dz times transposed weights: dx of all steps, or dh before the first.
+struct InputTile {
+  const LstmSizes& s;
+  const float *dz, *weights;
+  int64_t block, width;
+  float* to;
+
+  template <int R>
+  HWY_INLINE void tile(int64_t row) const {
+    const Floats d;
+    Vector sums[R * 4];
+    for (int i = 0; i < R * 4; ++i) sums[i] = hn::Zero(d);
+    multiply_dz<R>(sums, s, dz, row, weights + block * panels_of(s.units) * kGates * kGates);
+    for (int q = 0; q < 4; ++q)
+      for (int r = 0; r < R; ++r)
+        if ((4 * block + q) * kLanes < width)
+          store_units(sums[r * 4 + q], to + (row + r) * width, 4 * block + q, width);
+  }
+};
+
+void input_rows(const LstmSizes& s, const float* dz, const float* weights, int64_t width, float* to,
+                int64_t first, int64_t last) {
+  for (int64_t block = 0; block < blocks_of(width); ++block)
+    for_row_blocks(first, last, InputTile{s, dz, weights, block, width, to});
+}
+
+// Weights' gradients of one panel, [k][gates]: a [rows, width] transposed times dz.
+struct WeightTile {
+  const float *a, *dz;
+  int64_t width, rows;
+  float* to;
+
+  template <int R>
+  HWY_INLINE void tile(int64_t k) const {
+    const Floats d;
+    Vector sums[R * 4];
+    float* at = to + k * kGates;
+    for (int i = 0; i < R * 4; ++i) sums[i] = hn::LoadU(d, at + i * kLanes);
+    multiply<R, 4>(sums, a + k, 1, width, dz, rows);
+    for (int i = 0; i < R * 4; ++i) hn::StoreU(sums[i], d, at + i * kLanes);
+  }
+};
+
+// Chunks of rows that stay in the second-level cache while all k pass over them.
+constexpr int64_t kChunkRows = 512;
+
+void weight_rows(const float* a, int64_t width, const float* dz, int64_t rows, float* to,
+                 int64_t k_from, int64_t k_to) {
+  for_row_blocks(k_from, k_to, WeightTile{a, dz, width, rows, to});
+}
+
+}  // namespace
+
+void weight_panel(const LstmSizes& s, const LstmBackward<float>& b, const float* dz_all,
+                  float* sums_all, int64_t p, int64_t k_from, int64_t k_to) {
+  const FlushToZero flush;
+  const int64_t rows = s.steps * s.batch;
+  const float* dz = dz_all + p * rows * kGates;
+  float* sums = sums_all + p * (s.inputs + s.units) * kGates;
+  std::fill(sums + k_from * kGates, sums + k_to * kGates, 0.0f);
+  const int64_t x_to = std::min(k_to, s.inputs), h_from = std::max(k_from, s.inputs);
+  float* h_sums = sums + s.inputs * kGates;
+  for (int64_t from = 0; from < rows; from += kChunkRows) {
+    const int64_t n = std::min(kChunkRows, rows - from);
+    if (k_from < x_to)
+      weight_rows(b.x + from * s.inputs, s.inputs, dz + from * kGates, n, sums, k_from, x_to);
+    if (h_from >= k_to) continue;
+    int64_t first = from, last = from + n;
+    if (first < s.batch) {  // the first step saw h0
+      const int64_t m = std::min(last, s.batch) - first;
+      weight_rows(b.h0 + first * s.units, s.units, dz + first * kGates, m, h_sums,
+                  h_from - s.inputs, k_to - s.inputs);
+      first += m;
+    }
+    if (first < last)
+      weight_rows(b.outputs + (first - s.batch) * s.units, s.units, dz + first * kGates,
+                  last - first, h_sums, h_from - s.inputs, k_to - s.inputs);
+  }
+  // Back to the layout of the kernel.
+  const size_t n = lanes_in(p, s.units) * sizeof(float);
+  for (int64_t k = k_from; k < k_to; ++k)
+    for (int64_t g = 0; g < 4; ++g)
+      std::memcpy(b.dkernel + (4 * k + g) * s.units + p * kLanes, sums + k * kGates + g * kLanes,
+                  n);
+}
+
+void bias_panel(const LstmSizes& s, const LstmBackward<float>& b, const float* dz_all, int64_t p) {
+  const Floats d;
+  const int64_t rows = s.steps * s.batch;
+  const float* dz = dz_all + p * rows * kGates;
+  for (int64_t g = 0; g < 4; ++g) {
+    Vector even = hn::Zero(d), odd = hn::Zero(d);
+    for (int64_t r = 0; r + 1 < rows; r += 2) {
+      even = hn::Add(even, hn::LoadU(d, dz + r * kGates + g * kLanes));
+      odd = hn::Add(odd, hn::LoadU(d, dz + (r + 1) * kGates + g * kLanes));
+    }
+    if (rows % 2) even = hn::Add(even, hn::LoadU(d, dz + (rows - 1) * kGates + g * kLanes));
+    store_units(hn::Add(even, odd), b.dbias + g * s.units, p, s.units);
+  }
+}
+
+// Groups of rows: two threads share a batch of 128 in halves. Rows are computed alike in every
+// group, so their number may follow the team's.
+template <class F>
+void for_row_groups(ThreadTeam& team, int64_t rows, const F& f) {
+  const int64_t groups = std::clamp<int64_t>(rows / kTileRows, 1, team.size());
+  team.run(groups, [&](int64_t i) { f(rows * i / groups, rows * (i + 1) / groups); });
+}
+
+void Forward(ThreadTeam& team, const LstmSizes& s, const LstmForward<float>& f, float* scratch) {
+  float* weights = scratch;
+  float* biases = weights + panels_of(s.units) * (s.inputs + s.units) * kGates;
+  pack_weights(team, s, f, weights, biases);
+  for_row_groups(team, s.batch, [&](int64_t from, int64_t to) HWY_ATTR {
+    forward_rows(s, f, weights, biases, from, to);
+  });
+}
+
+void Backward(ThreadTeam& team, const LstmSizes& s, const LstmBackward<float>& b, float* scratch) {
+  const int64_t panels = panels_of(s.units), rows = s.steps * s.batch;
+  const int64_t k_size = s.inputs + s.units;
+  float* dz = scratch;
+  float* dc = dz + panels * rows * kGates;
+  float* weights = dc + panels * s.batch * kLanes;
+  const float* h_kernel = b.kernel + s.inputs * 4 * s.units;
+  pack_transposed(team, s, h_kernel, s.units, weights);
+  for_row_groups(team, s.batch, [&](int64_t from, int64_t to) HWY_ATTR {
+    backward_rows(s, b, weights, dz, dc, from, to);
+    if (b.dh0) input_rows(s, dz, weights, s.units, b.dh0, from, to);
+    if (b.dc0)
+      for (int64_t p = 0; p < panels; ++p)
+        for (int64_t row = from; row < to; ++row)
+          store_units(hn::LoadU(Floats(), dc + (p * s.batch + row) * kLanes), b.dc0 + row * s.units,
+                      p, s.units);
+  });
+  if (b.dkernel) {
+    constexpr int64_t kPieces = 2;  // of k, for panels are few
+    team.run(panels * kPieces, [&](int64_t task) HWY_ATTR {
+      const int64_t p = task / kPieces, piece = task % kPieces;
+      weight_panel(s, b, dz, weights, p, k_size * piece / kPieces, k_size * (piece + 1) / kPieces);
+      if (piece == 0) bias_panel(s, b, dz, p);
+    });
+  }
+  if (b.dx) {
+    pack_transposed(team, s, b.kernel, s.inputs, weights);
+    for_row_groups(team, rows, [&](int64_t from, int64_t to) HWY_ATTR {
+      input_rows(s, dz, weights, s.inputs, b.dx, from, to);
+    });
+  }
+}
+
+LstmMemory Memory(const LstmSizes& s) {
+  const int64_t panels = panels_of(s.units), rows = s.steps * s.batch;
+  const int64_t packed = panels * (s.inputs + s.units) * kGates;
+  const int64_t transposed =
+      std::max(blocks_of(s.units), blocks_of(s.inputs)) * panels * kGates * kGates;
+  const int64_t forward = packed + panels * kGates;
+  const int64_t backward =
+      panels * (rows * kGates + s.batch * kLanes) + std::max(packed, transposed);
+  return {.gates = panels * rows * kGates,
+          .cells = panels * rows * kLanes,
+          .forward_scratch = static_cast<size_t>(forward) * sizeof(float),
+          .backward_scratch = static_cast<size_t>(backward) * sizeof(float)};
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace rein::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace rein::kernels {
+namespace {
+HWY_EXPORT(Forward);
+HWY_EXPORT(Backward);
+HWY_EXPORT(Memory);
+}  // namespace
+
+template <>
+LstmMemory lstm_memory<float>(const LstmSizes& s) {
+  return HWY_DYNAMIC_DISPATCH(Memory)(s);
+}
+template <>
+LstmMemory lstm_memory<double>(const LstmSizes& s) {
+  const int64_t sequence = s.steps * s.batch * s.units;
+  return {.gates = 4 * sequence,
+          .cells = sequence,
+          .backward_scratch = ref::lstm_backward_scratch_bytes<double>(s)};
+}
+
+template <>
+void lstm_forward(ThreadTeam& team, const LstmSizes& s, const LstmForward<float>& f,
+                  std::byte* scratch) noexcept {
+  HWY_DYNAMIC_DISPATCH(Forward)(team, s, f, reinterpret_cast<float*>(scratch));
+}
+template <>
+void lstm_forward(ThreadTeam&, const LstmSizes& s, const LstmForward<double>& f,
+                  std::byte*) noexcept {
+  ref::lstm_forward(s, f);
+}
+
+template <>
+void lstm_backward(ThreadTeam& team, const LstmSizes& s, const LstmBackward<float>& b,
+                   std::byte* scratch) noexcept {
+  HWY_DYNAMIC_DISPATCH(Backward)(team, s, b, reinterpret_cast<float*>(scratch));
+}
+template <>
+void lstm_backward(ThreadTeam&, const LstmSizes& s, const LstmBackward<double>& b,
+                   std::byte* scratch) noexcept {
+  ref::lstm_backward(s, b, scratch);
+}
+}  // namespace rein::kernels
+#endif

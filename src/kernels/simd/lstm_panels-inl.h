@@ -1,0 +1,97 @@
+// How the vector code of the LSTM lays out its numbers.
+//
+// Units are taken in panels of one vector. A panel's weights stand together, [k][i | j | f | o], so
+// that one register tile holds all four gates of its units and a cell is finished where its sums
+// are. The values of the gates, and dz, their gradients, stand the same way,
+// [panel][step][row][i | j | f | o]: rows of one product and columns of another, never packed
+// again. Units past the last are zeros everywhere, and stay so.
+#include <algorithm>
+#include <cstring>
+
+#include "rein/kernels/gemm.h"
+#include "rein/kernels/lstm.h"
+
+#if defined(REIN_KERNELS_SIMD_LSTM_PANELS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef REIN_KERNELS_SIMD_LSTM_PANELS_INL_H_
+#undef REIN_KERNELS_SIMD_LSTM_PANELS_INL_H_
+#else
+#define REIN_KERNELS_SIMD_LSTM_PANELS_INL_H_
+#endif
+
+#include "kernels/simd/tail-inl.h"
+#include "kernels/simd/tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace rein::kernels {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+constexpr int64_t kGates = 4 * kLanes;  // columns of a panel of gates
+
+inline int64_t panels_of(int64_t units) { return (units + kLanes - 1) / kLanes; }
+
+// How many of the units of panel p there are.
+inline size_t lanes_in(int64_t p, int64_t units) {
+  return static_cast<size_t>(std::min(kLanes, units - p * kLanes));
+}
+
+// Panel p of a row of units, the last panel being narrower.
+HWY_INLINE Vector load_units(const float* row, int64_t p, int64_t units) {
+  const Floats d;
+  const size_t n = lanes_in(p, units);
+  return n == kLanes ? hn::LoadU(d, row + p * kLanes) : load_first(d, row + p * kLanes, n);
+}
+HWY_INLINE void store_units(Vector v, float* row, int64_t p, int64_t units) {
+  const Floats d;
+  const size_t n = lanes_in(p, units);
+  if (n == kLanes)
+    hn::StoreU(v, d, row + p * kLanes);
+  else
+    store_first(v, d, row + p * kLanes, n);
+}
+
+// kernel rows -> [panel][k][gates]; and the bias, with the forget bias added.
+inline void pack_weights(ThreadTeam& team, const LstmSizes& s, const LstmForward<float>& f,
+                         float* weights, float* biases) {
+  const int64_t k_size = s.inputs + s.units;
+  team.run(panels_of(s.units), [&](int64_t p) HWY_ATTR {
+    const size_t n = lanes_in(p, s.units);
+    float* to = weights + p * k_size * kGates;
+    for (int64_t k = 0; k < k_size; ++k)
+      for (int64_t g = 0; g < 4; ++g, to += kLanes) {
+        std::memcpy(to, f.kernel + (4 * k + g) * s.units + p * kLanes, n * sizeof(float));
+        std::fill(to + n, to + kLanes, 0.0f);
+      }
+    to = biases + p * kGates;
+    for (int64_t g = 0; g < 4; ++g, to += kLanes) {
+      const float* from = f.bias + g * s.units + p * kLanes;
+      for (size_t i = 0; i < kLanes; ++i)
+        to[i] = i < n ? from[i] + (g == 2 ? f.forget_bias : 0.0f) : 0.0f;
+    }
+  });
+}
+
+// The kernel's rows [0, width) from `kernel` on, transposed: [block of 4 panels of
+// rows][panel][gates] [rows]. What dz has to be multiplied with for the gradient of what those rows
+// are multiplied with.
+inline int64_t blocks_of(int64_t width) { return (width + kGates - 1) / kGates; }
+inline void pack_transposed(ThreadTeam& team, const LstmSizes& s, const float* kernel,
+                            int64_t width, float* packed) {
+  const int64_t panels = panels_of(s.units);
+  team.run(blocks_of(width) * panels, [&](int64_t task) {
+    const int64_t block = task / panels, p = task % panels;
+    const auto units = static_cast<int64_t>(lanes_in(p, s.units));
+    const int64_t rows = std::min(kGates, width - block * kGates);
+    float* to = packed + task * kGates * kGates;
+    if (units < kLanes || rows < kGates) std::fill(to, to + kGates * kGates, 0.0f);
+    for (int64_t g = 0; g < 4; ++g)
+      transpose(rows, units, kernel + (4 * block * kGates + g) * s.units + p * kLanes, 4 * s.units,
+                to + g * kLanes * kGates, kGates);
+  });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace rein::kernels
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard of the current target
