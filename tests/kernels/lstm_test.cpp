@@ -127,6 +127,7 @@ INSTANTIATE_TEST_SUITE_P(Lstm, LstmOfSizes,
                                          LstmSizes{1, 3, 2, 5},       // one step
                                          LstmSizes{7, 1, 4, 16},      // one row
                                          LstmSizes{4, 3, 0, 9},       // no inputs
+                                         LstmSizes{3, 0, 2, 4},       // no rows
                                          LstmSizes{5, 2, 3, 17},      // a vector and a tail
                                          LstmSizes{3, 5, 31, 33},     //
                                          LstmSizes{300, 1, 3, 8},     // inputs in two products
