@@ -8,6 +8,7 @@ function(expect_exit status folder last_line)
 endfunction()
 
 expect_exit(1 ${CMAKE_CURRENT_LIST_DIR}/wrong "golden: 3 passed, 9 failed, 6 skipped")
+expect_exit(0 ${CMAKE_CURRENT_LIST_DIR}/features "golden: 19 passed, 0 failed, 5 skipped")
 file(MAKE_DIRECTORY ${WORK}/no_cases)
 expect_exit(2 ${WORK}/no_cases "golden: 0 passed, 0 failed, 0 skipped")
 expect_exit(2 ${WORK}/no_such_folder "golden: 0 passed, 0 failed, 0 skipped")
