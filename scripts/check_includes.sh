@@ -22,8 +22,8 @@ BEGIN {
 
   # Library -> the folders whose .cpp files may include it. Public headers include none.
   library["fmt"] = "all"
-  library["dnnl"] = library["hwy"] = library["Eigen"] = "kernels"
-  library["omp.h"] = "kernels"
+  library["dnnl"] = library["hwy"] = library["omp.h"] = "kernels tests"
+  library["Eigen"] = "kernels nn tests"
   library["nlohmann"] = library["toml++"] = library["zlib.h"] = "io data apps tests"
   library["CLI"] = "apps"
 }
