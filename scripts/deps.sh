@@ -4,8 +4,9 @@
 # Elsewhere it says what to install and goes on: CMake finds the libraries or tells which one it misses.
 set -eu
 
+# CMake's package of Debian's oneDNN looks for OpenCL's headers.
 packages=(g++ cmake ninja-build pkg-config
-  libdnnl-dev libhwy-dev libeigen3-dev libfmt-dev
+  libdnnl-dev ocl-icd-opencl-dev libhwy-dev libeigen3-dev libfmt-dev
   libcli11-dev libtomlplusplus-dev nlohmann-json3-dev zlib1g-dev dataset-fashion-mnist)
 case ${1:-build} in
   build) ;;
