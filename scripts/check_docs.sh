@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # check_docs.sh [ROOT]: the C++ in the documents is the C++ of the repository. Every ```cpp block of
 # README.md and docs/*.md follows a line <!-- from FILE -->, and stands in that file line by line
-# (indentation aside). A line "// ..." in a block stands for any lines left out. Also follows the relative
-# links of the documents. Prints what is wrong and fails.
+# (indentation aside). At an empty line, or one that says "// ...", lines may be left out. Also follows the
+# relative links of the documents. Prints what is wrong and fails.
 set -eu
 cd "${1:-$(dirname "$0")/..}"
 
@@ -50,8 +50,7 @@ function check_links(line,   target, directory) {
 FNR == 1 { in_cpp = in_other = 0; file = "" }
 in_cpp && /^```/ { end_piece(); in_cpp = 0; file = ""; next }
 in_cpp {
-  if (trim($0) == "// ...") { end_piece(); next }
-  if (n == 0 && trim($0) == "") next
+  if (trim($0) == "// ..." || trim($0) == "") { end_piece(); next }
   if (n == 0) piece_line = FNR
   piece[++n] = trim($0)
   next

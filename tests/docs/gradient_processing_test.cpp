@@ -1,0 +1,121 @@
+// The code of docs/gradient-processing.md.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "rein/rein.h"
+
+namespace rein {
+namespace {
+
+struct Model {
+  Variables vars{Seed{1}};
+  Variable embedding = vars.add("embedding", {4, 3}, random_normal());
+  Variable w = vars.add("w", {3, 1}, random_normal());
+  Tensor x = Tensor::of<int32_t>({2}, {1, 3}), y = Tensor::of<float>({2, 1}, {90, -70});
+
+  Value cost(Value x_, Value y_) const {
+    return reduce_mean(squared_error(y_, matmul(gather(embedding, x_), w)));
+  }
+};
+
+std::vector<float> numbers(Variables& vars) {
+  std::vector<float> all;
+  for (size_t v = 0; v < vars.size(); ++v)
+    for (float f : vars.values<float>(v)) all.push_back(f);
+  return all;
+}
+
+TEST(GradientProcessing, TheFourWaysToTrain) {
+  std::vector<std::vector<float>> results;
+  {
+    Model model;
+    Variables& vars = model.vars;
+    AdamOptimizer optimizer;
+    GradientTape tape;
+    Value loss = model.cost(tape.input(model.x), tape.input(model.y));
+    // (a) the gradients in your hands
+    auto gvs = optimizer.compute_gradients(loss, vars);
+    for (auto& [grad, var] : gvs) grad = clip_by_value(grad, -1, 1);  // or any function of yours
+    optimizer.apply_gradients(gvs);
+    Model untrained;
+    EXPECT_NE(numbers(vars), numbers(untrained.vars));
+  }
+  {
+    Model model;
+    Variables& vars = model.vars;
+    AdamOptimizer optimizer;
+    GradientTape tape;
+    Value loss = model.cost(tape.input(model.x), tape.input(model.y));
+    // (b) all of them together
+    auto [clipped, norm] = clip_by_global_norm(tape.gradient(loss, vars), 5);
+    optimizer.apply_gradients(zip(clipped, vars));
+    EXPECT_GT(norm, 5);
+    results.push_back(numbers(vars));
+  }
+  {
+    Model model;
+    Variables& vars = model.vars;
+    const Tensor &x = model.x, &y = model.y;
+    auto cost = [&](Value x_, Value y_) { return model.cost(x_, y_); };
+    // (c) decided once, recorded and replayed
+    Step train = record(cost, vars, chain(ClipByGlobalNorm{.clip_norm = 5}), Adam{});
+    StepInfo info = train(x, y);
+    EXPECT_TRUE(info.clipped);
+    results.push_back(numbers(vars));
+  }
+  {
+    Model model;
+    Variables& vars = model.vars;
+    GradientTape tape;
+    Value loss = model.cost(tape.input(model.x), tape.input(model.y));
+    // (d) a decorator around any optimizer
+    auto opt = clip_gradients_by_norm(AdamOptimizer{}, 5);  // the global norm
+    opt.minimize(loss, vars);
+    results.push_back(numbers(vars));
+  }
+  // (b) and (d) round the clipped gradient to float before the rule, (c) multiplies within it: half
+  // an ulp of a step of 1e-3.
+  for (const auto& result : results)
+    for (size_t i = 0; i < result.size(); ++i) EXPECT_NEAR(result[i], results[0][i], 1e-6);
+}
+
+TEST(GradientProcessing, TransformsOfYourOwn) {
+  Model model;
+  AnyTransform process = chain(
+      MeasureNorm{},                                        // the norm before ...
+      [](const Gradient& g, const std::string& variable) {  // each gradient that is there
+        return variable == "embedding" ? clip_by_norm(g, 1) : g;
+      },
+      [](Gradients& all, const Variables&, StepInfo& info) {  // or all of them, in place
+        if (info.step <= 100) all.scale *= 0.1;
+      },
+      MeasureNorm{});  // ... and after
+  Step train = record([&](Value x, Value y) { return model.cost(x, y); }, model.vars, process,
+                      GradientDescent{.learning_rate = 1.0});
+  const auto before = model.embedding.read();
+  const StepInfo info = train(model.x, model.y);
+  EXPECT_LT(info.clipped_norm, info.norm);
+  double moved = 0;
+  const auto after = model.embedding.read();
+  for (size_t i = 0; i < 12; ++i)
+    moved += std::pow(double{after.flat<float>()[i]} - double{before.flat<float>()[i]}, 2);
+  EXPECT_NEAR(std::sqrt(moved), 0.1, 1e-6);  // clipped to 1, times 0.1
+}
+
+TEST(GradientProcessing, LeavingOutAStep) {
+  Model model;
+  AnyTransform process =
+      chain(ClipByGlobalNorm{.clip_norm = 5},
+            [](Gradients&, const Variables&, StepInfo& info) { info.skip = !info.finite; });
+  Step train = record([&](Value x, Value y) { return model.cost(x, y); }, model.vars, process,
+                      GradientDescent{});
+  const auto before = numbers(model.vars);
+  model.y.flat<float>()[0] = std::numeric_limits<float>::infinity();
+  EXPECT_TRUE(train(model.x, model.y).skip);
+  EXPECT_EQ(numbers(model.vars), before);
+}
+
+}  // namespace
+}  // namespace rein
