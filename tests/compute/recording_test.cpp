@@ -304,7 +304,7 @@ TEST(GradientRecording, DenseGradientsLandInTheirBlock) {
   EXPECT_EQ(g.kind(2), Gradients::Kind::absent);
   EXPECT_EQ(step.loss(), 9 + 16 + 25);
   // Transforms write to gradients; the next run starts anew, with scale 1.
-  for (size_t i : {0, 1})
+  for (size_t i : {0u, 1u})
     for (float& v : g.dense<float>(i)) v = -100;
   g.scale = 0.25;
   step.run({&x, 1});

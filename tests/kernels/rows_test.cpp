@@ -19,7 +19,7 @@ TEST(GatherRows, PicksRowsAndMarksIndicesOutside) {
   std::vector<float> to(12);
   gather_rows(from.data(), 3, indices.data(), 6, 2, to.data(), team);
   EXPECT_EQ(std::vector<float>(to.begin(), to.begin() + 4), (std::vector<float>{5, 6, 1, 2}));
-  for (size_t i : {4, 5, 6, 7, 10, 11}) EXPECT_TRUE(std::isnan(to[i])) << i;
+  for (size_t i : {4u, 5u, 6u, 7u, 10u, 11u}) EXPECT_TRUE(std::isnan(to[i])) << i;
   EXPECT_EQ(to[8], 5);
   const std::vector<int32_t> whole = {1, 2, 3};
   std::vector<int32_t> picked(6, -1);

@@ -212,7 +212,7 @@ TEST_F(ArrayErrors, NameTheCallersPlace) {
                                                   [&] { concat({}); },
                                                   [&] { concat(Values{x}, {.axis = 5}); },
                                                   [&] { split(x, 7); },
-                                                  [&] { split(x, {7}, {.axis = 0}); },
+                                                  [&] { split(x, std::vector<int64_t>{7}); },
                                                   [&] {
                                                     stack(Values{x, scalar});
                                                   },

@@ -44,7 +44,8 @@ TEST(Variables, StartAtCacheLinesWithZerosBetween) {
   EXPECT_EQ(reinterpret_cast<uintptr_t>(vars.values<double>(1).data()) % Buffer::kAlignment, 0u);
   const auto* block = static_cast<const double*>(vars.block());
   double padding = 0;
-  for (size_t i : {3, 4, 5, 6, 7, 17, 18, 19, 20, 21, 22, 23}) padding += std::abs(block[i]);
+  for (size_t i : {3u, 4u, 5u, 6u, 7u, 17u, 18u, 19u, 20u, 21u, 22u, 23u})
+    padding += std::abs(block[i]);
   EXPECT_EQ(padding, 0);
 }
 
