@@ -41,12 +41,10 @@ class GzReader {
     while (done < count) {
       const auto chunk = static_cast<unsigned>(std::min<size_t>(count - done, 1 << 24));
       const int got = gzread(file_.get(), out + done, chunk);
-      if (got < 0) fail();
-      if (got == 0) break;
+      if (got <= 0) break;
       done += static_cast<size_t>(got);
     }
     place_ += static_cast<int64_t>(done);
-    // What zlib could read of a damaged file comes first, then the news of it.
     int code = Z_OK;
     gzerror(file_.get(), &code);
     if (done < count && code != Z_OK && code != Z_STREAM_END) fail();
