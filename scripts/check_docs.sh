@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # check_docs.sh [ROOT]: the C++ in the documents is the C++ of the repository. Every ```cpp block of
 # README.md and docs/*.md follows a line <!-- from FILE -->, and stands in that file line by line
-# (indentation aside). At an empty line, or one that says "// ...", lines may be left out. Also follows the
-# relative links of the documents. Prints what is wrong and fails.
+# (indentation aside). At an empty line, one that says "// ...", or before a closing brace, lines may be
+# left out. Also follows the relative links of the documents. Prints what is wrong and fails.
 set -eu
 cd "${1:-$(dirname "$0")/..}"
 
@@ -51,6 +51,7 @@ FNR == 1 { in_cpp = in_other = 0; file = "" }
 in_cpp && /^```/ { end_piece(); in_cpp = 0; file = ""; next }
 in_cpp {
   if (trim($0) == "// ..." || trim($0) == "") { end_piece(); next }
+  if (trim($0) == "}") end_piece()  # before it lines may be left out too
   if (n == 0) piece_line = FNR
   piece[++n] = trim($0)
   next
