@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# check_headers.sh [COMPILER]: every public header compiles alone.
+# check_headers.sh [COMPILER]: every public header compiles alone, without warnings.
 set -eu
 cd "$(dirname "$0")/.."
-find include -name '*.h' | sort | xargs -P "$(nproc)" -I{} \
-  "${1:-g++}" -std=c++20 -Iinclude -Wall -Wextra -Wno-pragma-once-outside-header -Werror -fsyntax-only -x c++ {}
+export compiler=${1:-g++}
+find include -name '*.h' -printf '%P\n' | sort | xargs -P "$(nproc)" -I{} sh -c '
+  echo "#include <{}>" | "$compiler" -std=c++20 -Iinclude -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c++ -'

@@ -83,7 +83,7 @@ struct Problem {
             .dc0 = dc0.data()};
   }
   std::vector<std::pair<const char*, const Array*>> results() const {
-    return {{"outputs", &outputs}, {"c", &c},         {"dx", &dx},   {"dkernel", &dkernel},
+    return {{"outputs", &outputs}, {"c", &c},     {"dx", &dx},  {"dkernel", &dkernel},
             {"dbias", &dbias},     {"dh0", &dh0}, {"dc0", &dc0}};
   }
 };

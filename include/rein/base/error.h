@@ -17,7 +17,8 @@ struct Where {
 };
 
 /// The root of everything thrown by the library. `what()` reads
-/// `op: what is wrong (file:line of the caller)`; without the place where none is known (`Where{}`).
+/// `op: what is wrong (file:line of the caller)`; without the place where none is known
+/// (`Where{}`).
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
