@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <system_error>
 
 #include "commands.h"
 #include "rein/base/error.h"
@@ -185,7 +186,9 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   using namespace rein::app;
   try {
-    return run(argc, argv);
+    const int code = run(argc, argv);
+    if (std::fflush(stdout) != 0) return fail(kIo, "standard output could not be written");
+    return code;
   } catch (const UsageError& e) {
     return fail(kUsage, e.what());
   } catch (const rein::InvalidArgument& e) {
@@ -195,6 +198,8 @@ int main(int argc, char** argv) {
   } catch (const rein::NonFiniteError& e) {
     return fail(kDiverged, e.what());
   } catch (const rein::IoError& e) {
+    return fail(kIo, e.what());
+  } catch (const std::system_error& e) {
     return fail(kIo, e.what());
   } catch (const std::exception& e) {
     return fail(kInternal, e.what());

@@ -3,12 +3,14 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <initializer_list>
 
 namespace rein::app {
 namespace {
 
-volatile sig_atomic_t received_signal = 0;
+std::atomic<int> received_signal = 0;
+static_assert(std::atomic<int>::is_always_lock_free);  // a handler may touch it
 
 extern "C" void remember_signal(int signal) {
   if (received_signal != 0) _exit(128 + signal);

@@ -29,9 +29,10 @@ void check_finite(const StepInfo& info) {
   throw NonFiniteError(fmt::format(
       "diverged at step {}: the loss is {}{}; try a smaller --learning-rate or another --clip",
       info.step, std::isnan(info.loss) ? std::string("NaN") : fmt::format("{:.3g}", info.loss),
-      info.finite ? ""
-                  : fmt::format(", and the gradient of '{}' is the first that is not finite",
-                                info.non_finite)));
+      info.non_finite.empty()
+          ? ""
+          : fmt::format(", and the gradient of '{}' is the first that is not finite",
+                        info.non_finite)));
 }
 
 int report_stop(int signal, const RunFolder& run, int64_t step) {

@@ -11,9 +11,10 @@ trap 'rm -rf "$out"' EXIT
 
 best=
 for _ in 1 2 3; do
-  start=$(date +%s%N)
-  g++ -O2 -std=c++20 -Iinclude "$program" -o "$out/program" -Lbuild/release -lrein
-  ms=$((($(date +%s%N) - start) / 1000000))
+  # Processor time: what else the machine does is not the library's fault.
+  TIMEFORMAT='%U %S'
+  { time g++ -O2 -std=c++20 -Iinclude "$program" -o "$out/program" -Lbuild/release -lrein; } 2>"$out/time"
+  ms=$(awk '{ printf "%d", 1000 * ($1 + $2) }' "$out/time")
   [ -n "$best" ] && [ "$best" -le "$ms" ] || best=$ms
 done
 strip -o "$out/librein.so" "$library"

@@ -7,9 +7,14 @@
 namespace rein {
 
 Slot::Slot(std::string_view name, const Variables& variables)
-    : name_(name), block_(variables.layout().size * size_of(variables.dtype())) {}
+    : name_(name),
+      variables_(&variables),
+      block_(variables.layout().size * size_of(variables.dtype())) {}
 
 size_t Slot::offset_of(const Variable& variable, Where where) const {
+  if (variable.store != variables_)
+    throw InvalidArgument(
+        "Slot", fmt::format("the variable belongs to other Variables than '{}'", name_), where);
   const auto& entry = variable.store->layout().entries[variable.index];
   const size_t offset = entry.offset * size_of(entry.spec.dtype);
   if (offset + entry.spec.bytes() > block_.size())

@@ -17,7 +17,7 @@ Shape::Shape(std::span<const int64_t> dims) {
 
 void Shape::push_back(int64_t dim) {
   if (rank_ == kMaxRank)
-    throw InvalidArgument("Shape", fmt::format("more than {} axes", kMaxRank), Where::here());
+    throw InvalidArgument("Shape", fmt::format("more than {} axes", kMaxRank), Where{});
   dims_[static_cast<size_t>(rank_++)] = dim;
 }
 
@@ -32,7 +32,7 @@ int64_t Shape::size(int first, int last) const {
       throw InvalidArgument("Shape",
                             fmt::format("{} has {}", to_string(*this),
                                         dim < 0 ? "a negative size" : "too many elements"),
-                            Where::here());
+                            Where{});
     product *= dim;
   }
   return product;

@@ -11,7 +11,7 @@ namespace rein {
 
 RandomStream random_of(Seed seed, uint64_t step, size_t node) {
   // A stream of its own for each (step, node): Philox mixes the two words of the stream.
-  return {seed, step << 20 ^ static_cast<uint64_t>(node)};
+  return {seed, step << 32 ^ static_cast<uint64_t>(node)};
 }
 
 Value Graph::push(Node node) {
@@ -208,7 +208,10 @@ Cotangents Graph::gradients(Value y, std::span<const Value> xs, Where where) {
       const Cotangent& c = total[id][i];
       dout.push_back(c.rows ? Inflow::to_dense(*c.rows, where) : c.value);
     }
+    const size_t before = nodes_.size();
     const Cotangents d = op->vjp(attributes.get(), {in, out, dout, needed});
+    // Whoever asked for the gradient is the caller of what the rule is made of.
+    for (size_t k = before; k < nodes_.size(); ++k) nodes_[k].where = where;
     if (d.size() != in.size())
       throw InvalidArgument(op->name,
                             fmt::format("its gradient rule gives {} cotangents for {} arguments",

@@ -7,13 +7,13 @@ std::vector<Gradient> gradients_of(Graph& graph, Value loss, std::span<const Var
                                    Where where) {
   Values parameters;
   for (const Variable& v : variables) parameters.push_back(graph.parameter(v));
-  std::vector<Gradient> result;
+  std::vector<Gradient> result;  // copies: one value may be the gradient of two variables
   for (const Cotangent& c : graph.gradients(loss, parameters, where)) {
     if (c.value)
-      result.emplace_back(c.value->tensor());
+      result.emplace_back(c.value->tensor().clone());
     else if (c.rows)
-      result.emplace_back(
-          IndexedSlices{c.rows->values.tensor(), c.rows->indices.tensor(), c.rows->dense_shape});
+      result.emplace_back(IndexedSlices{c.rows->values.tensor().clone(), c.rows->indices.tensor(),
+                                        c.rows->dense_shape});
     else
       result.emplace_back();
   }

@@ -4,7 +4,10 @@
 
 namespace rein {
 
-const Spec& Value::spec() const { return graph_->nodes()[node_].out[output_]; }
+const Spec& Value::spec() const {
+  if (!graph_) throw InvalidArgument("Value", "it was never given a value", Where{});
+  return graph_->nodes()[node_].out[output_];
+}
 
 Tensor Value::tensor(Where where) const {
   if (!graph_) throw InvalidArgument("Value::tensor", "the value belongs to no graph", where);

@@ -78,9 +78,10 @@ class Batched final : public Dataset {
                                 fmt::format("examples {} and {} differ in number, shape or type of "
                                             "tensors; bring them to one shape first",
                                             first, first + i),
-                                Where::here());
-        std::memcpy(batch[k].piece(i * one[k].size(), one[k].shape()).data(), one[k].data(),
-                    one[k].spec().bytes());
+                                Where{});
+        if (one[k].size() > 0)
+          std::memcpy(batch[k].piece(i * one[k].size(), one[k].shape()).data(), one[k].data(),
+                      one[k].spec().bytes());
       }
     }
     return batch;

@@ -80,7 +80,9 @@ class GzReader {
 
 Shape read_header(GzReader& file, int rank) {
   std::array<uint8_t, 4> magic{};
-  if (file.read(magic.data(), magic.size()) < magic.size() || magic[0] != 0 || magic[1] != 0)
+  if (file.read(magic.data(), magic.size()) < magic.size())
+    file.fail(0, "the file ends within its first 4 bytes; get it again");
+  if (magic[0] != 0 || magic[1] != 0)
     file.fail(0, "not an IDX file: it does not begin with two zero bytes");
   if (magic[2] != 0x08)
     file.fail(2, fmt::format("element type 0x{:02x}; images and labels are unsigned bytes, type "

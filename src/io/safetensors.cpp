@@ -74,6 +74,11 @@ class Header {
     return found;
   }
 
+  // For error texts. What is nested may be nested a million deep: it is not looked into.
+  static std::string shown(const json& j) {
+    return j.is_structured() ? "a list or object" : j.dump().substr(0, 60);
+  }
+
   // What the header says of one tensor; `size` is that of the numbers.
   struct Entry {
     std::string name;
@@ -84,7 +89,7 @@ class Header {
     const std::string place = fmt::format("tensor '{}'", name);
     const auto number = [&](const json& j, std::string_view what) {
       if (!j.is_number_unsigned() || j.get<uint64_t>() > static_cast<uint64_t>(kMaxFile))
-        fail(place, fmt::format("{} is {}, not a size", what, j.dump().substr(0, 60)));
+        fail(place, fmt::format("{} is {}, not a size", what, shown(j)));
       return j.get<size_t>();
     };
     const auto list = [&](const char* key) -> const json& {
@@ -106,11 +111,12 @@ class Header {
       e.spec.shape.push_back(static_cast<int64_t>(n));
     }
 
-    const json dtype = value.value("dtype", json());
-    const auto type =
-        std::ranges::find_if(kTypes, [&](const auto& t) { return dtype == t.second; });
+    const auto dtype = value.find("dtype");
+    if (dtype == value.end()) fail(place, "has no 'dtype'");
+    const auto type = std::ranges::find_if(
+        kTypes, [&](const auto& t) { return dtype->is_string() && *dtype == t.second; });
     if (type == kTypes.end())
-      fail(place, fmt::format("dtype {}; F32, F64, I32 and I64 are read", dtype.dump()));
+      fail(place, fmt::format("dtype {}; F32, F64, I32 and I64 are read", shown(*dtype)));
     e.spec.dtype = type->first;
 
     const auto& offsets = list("data_offsets");

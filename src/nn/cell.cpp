@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "new_variables.h"
 #include "rein/compute/graph.h"
 
 namespace rein {
@@ -72,8 +73,10 @@ BasicLSTMCell::BasicLSTMCell(Variables& variables, std::string name, int64_t inp
     : num_units_(num_units),
       forget_bias_(options.forget_bias),
       activation_(options.activation),
-      kernel_(variables.add(name + "/kernel", {input_size + num_units, 4 * num_units},
-                            options.kernel, where)),
+      kernel_(variables.add(expect_new("BasicLSTMCell", variables, name, {"/kernel", "/bias"},
+                                       {input_size, num_units}, where) +
+                                "/kernel",
+                            {input_size + num_units, 4 * num_units}, options.kernel, where)),
       bias_(variables.add(name + "/bias", {4 * num_units}, zeros(), where)) {}
 
 RNNCell::Result BasicLSTMCell::step(Value x, const CellState& state, Where where) const {
@@ -118,8 +121,10 @@ BasicRNNCell::BasicRNNCell(Variables& variables, std::string name, int64_t input
                            int64_t num_units, BasicRNNCellOptions options, Where where)
     : num_units_(num_units),
       activation_(options.activation),
-      kernel_(variables.add(name + "/kernel", {input_size + num_units, num_units}, options.kernel,
-                            where)),
+      kernel_(variables.add(expect_new("BasicRNNCell", variables, name, {"/kernel", "/bias"},
+                                       {input_size, num_units}, where) +
+                                "/kernel",
+                            {input_size + num_units, num_units}, options.kernel, where)),
       bias_(variables.add(name + "/bias", {num_units}, zeros(), where)) {}
 
 RNNCell::Result BasicRNNCell::step(Value x, const CellState& state, Where where) const {

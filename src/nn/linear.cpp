@@ -2,12 +2,17 @@
 
 #include <fmt/format.h>
 
+#include "new_variables.h"
+
 namespace rein {
 
 Linear::Linear(Variables& variables, std::string name, int64_t input_size, int64_t output_size,
                LinearOptions options, Where where)
-    : weights_(
-          variables.add(name + "/weights", {input_size, output_size}, options.weights, where)) {
+    : weights_(variables.add(expect_new("Linear", variables, name,
+                                        {"/weights", options.use_bias ? "/biases" : "/weights"},
+                                        {input_size, output_size}, where) +
+                                 "/weights",
+                             {input_size, output_size}, options.weights, where)) {
   if (options.use_bias)
     biases_ = variables.add(name + "/biases", {output_size}, options.biases, where);
 }

@@ -97,6 +97,8 @@ void check(std::span<const GradAndVar> pairs, const Variables& store, Where wher
 void RuleOptimizer::apply_gradients(std::span<const GradAndVar> pairs, Where where) {
   if (pairs.empty())
     throw InvalidArgument("apply_gradients", "the list of gradients is empty", where);
+  for (const GradAndVar& pair : pairs)
+    if (!pair.var.store) throw InvalidArgument("apply_gradients", "a pair has no variable", where);
   Variables& store = variables_ ? *variables_ : *pairs[0].var.store;
   check(pairs, store, where);
   if (gradients_ && gradients_->size() != store.size())

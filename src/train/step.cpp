@@ -81,7 +81,9 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   info.finite = std::isfinite(info.loss);
   Gradients& gradients = p.compute->gradients();
   gradients.team = &p.team;
-  p.process.update(gradients, p.process_state, p.variables, info);  // 2 process
+  placed("Step", where, [&] {
+    p.process.update(gradients, p.process_state, p.variables, info);  // 2 process
+  });
   placed("Step", where, [&] {
     apply_updates(p.variables, gradients, p.rule, p.rule_state, info, p.team);  // 3 apply
   });
@@ -91,7 +93,7 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   return info;
 }
 
-Tensor Step::metric(size_t i) const { return parts_->compute.value().metric(i); }
+Tensor Step::metric(size_t i) const { return parts_->compute.value().metric(i).clone(); }
 int64_t Step::step() const { return parts_->step; }
 size_t Step::arena_bytes() const {
   return parts_->compute ? parts_->compute->recording().arena_bytes() : 0;

@@ -68,7 +68,7 @@ TEST_F(Idx, Truncated) {
   EXPECT_TRUE(contains(text, "file: byte 12: "));
   EXPECT_TRUE(contains(text, "2 of the 3 records of 4 bytes"));
   EXPECT_TRUE(contains(data_error(file.substr(0, 9)), "within its header"));
-  EXPECT_TRUE(contains(data_error(""), "not an IDX file"));
+  EXPECT_TRUE(contains(data_error(""), "within its first 4 bytes"));
 }
 
 TEST_F(Idx, TruncatedCompressed) {

@@ -92,7 +92,7 @@ TEST_F(Safetensors, DamagedEntries) {
       {R"("x":1)", "no list 'shape'"},
       {R"("x":{"dtype":"F32","shape":[2]})", "no list 'data_offsets'"},
       {R"("x":{"dtype":"F16","shape":[4],"data_offsets":[0,8]})", "dtype \"F16\""},
-      {R"("x":{"shape":[2],"data_offsets":[0,8]})", "dtype null"},
+      {R"("x":{"shape":[2],"data_offsets":[0,8]})", "no 'dtype'"},
       {R"("x":{"dtype":"F32","shape":[-1],"data_offsets":[0,8]})", "not a size"},
       {R"("x":{"dtype":"F32","shape":[1.5],"data_offsets":[0,8]})", "not a size"},
       {R"("x":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,2],"data_offsets":[0,8]})", "9 axes"},
@@ -116,6 +116,17 @@ TEST_F(Safetensors, DamagedEntries) {
         data_error(file_of(std::string("{").append(row.entry).append("}"), std::string(8, '\0')));
     EXPECT_TRUE(contains(text, row.error)) << row.entry;
     EXPECT_TRUE(contains(text, path.string())) << row.entry;
+  }
+}
+
+// Lists in lists, deeper than any stack.
+TEST_F(Safetensors, ADeepHeaderIsRefused) {
+  const std::string deep(1'000'000, '['), end(1'000'000, ']');
+  for (const char* key : {"dtype", "shape"}) {
+    std::string header = R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
+    const std::string plain = std::string(key) == "dtype" ? R"("F32")" : "[1]";
+    header.replace(header.find(plain), plain.size(), deep + "1" + end);
+    EXPECT_TRUE(contains(data_error(file_of(header, "1234")), "tensor 'x'")) << key;
   }
 }
 

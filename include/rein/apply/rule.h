@@ -44,7 +44,8 @@ class Slot {
     return reinterpret_cast<T*>(block_.data());
   }
   /// A copy of what is remembered of one variable, and the way back. Throw InvalidArgument for a
-  /// variable that was added after the slot was made, or another shape or dtype.
+  /// variable of other Variables or that was added after the slot was made, or another shape or
+  /// dtype.
   Tensor read(const Variable& variable, Where where = Where::here()) const;
   void assign(const Variable& variable, const Tensor& value, Where where = Where::here());
 
@@ -52,6 +53,7 @@ class Slot {
   size_t offset_of(const Variable& variable, Where where) const;  // bytes
 
   std::string name_;
+  const Variables* variables_ = nullptr;
   Buffer block_;
 };
 

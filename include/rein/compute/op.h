@@ -136,7 +136,7 @@ const OpRecord* first_op();
 namespace detail {
 
 template <OpDef T>
-OpRecord make_record() {
+constexpr OpRecord make_record() {
   OpRecord r{};
   r.name = T::name;
   r.infer = [](const void* op, Specs in) {
@@ -173,7 +173,7 @@ OpRecord make_record() {
 
 template <OpDef T>
 struct Registered {
-  static inline OpRecord record = make_record<T>();
+  static inline constinit OpRecord record = make_record<T>();
   static inline OpRecord* const linked = OpRecord::link(&record);
 };
 

@@ -24,14 +24,20 @@ Value maximum(Operand a, Operand b, Where where = Where::here());
 /// The smaller one; NaN if either is. Where equal, the gradient goes to `a`.
 Value minimum(Operand a, Operand b, Where where = Where::here());
 
-inline Value operator+(Value a, Operand b) { return add(a, std::move(b)); }
-inline Value operator-(Value a, Operand b) { return sub(a, std::move(b)); }
-inline Value operator*(Value a, Operand b) { return mul(a, std::move(b)); }
-inline Value operator/(Value a, Operand b) { return div(a, std::move(b)); }
-inline Value operator+(double a, Value b) { return add(a, b); }
-inline Value operator-(double a, Value b) { return sub(a, b); }
-inline Value operator*(double a, Value b) { return mul(a, b); }
-inline Value operator/(double a, Value b) { return div(a, b); }
+/// A value with the place where an operator stands beside it, for error texts.
+struct PlacedValue {
+  PlacedValue(Value v, Where w = Where::here()) : value(v), where(w) {}
+  Value value;
+  Where where;
+};
+inline Value operator+(PlacedValue a, Operand b) { return add(a.value, std::move(b), a.where); }
+inline Value operator-(PlacedValue a, Operand b) { return sub(a.value, std::move(b), a.where); }
+inline Value operator*(PlacedValue a, Operand b) { return mul(a.value, std::move(b), a.where); }
+inline Value operator/(PlacedValue a, Operand b) { return div(a.value, std::move(b), a.where); }
+inline Value operator+(double a, PlacedValue b) { return add(a, b.value, b.where); }
+inline Value operator-(double a, PlacedValue b) { return sub(a, b.value, b.where); }
+inline Value operator*(double a, PlacedValue b) { return mul(a, b.value, b.where); }
+inline Value operator/(double a, PlacedValue b) { return div(a, b.value, b.where); }
 
 Value neg(Operand x, Where where = Where::here());
 Value exp(Operand x, Where where = Where::here());
@@ -49,7 +55,7 @@ Value sigmoid(Operand x, Where where = Where::here());
 Value relu(Operand x, Where where = Where::here());
 /// log(1 + exp(x)), without overflow.
 Value softplus(Operand x, Where where = Where::here());
-inline Value operator-(Value x) { return neg(x); }
+inline Value operator-(PlacedValue x) { return neg(x.value, x.where); }
 
 /// max(min(x, hi), lo): TensorFlow's order, so lo wins if lo > hi. The bounds may be numbers or
 /// values that broadcast to x's shape. Where x is clipped its gradient is 0 and goes to the bound;

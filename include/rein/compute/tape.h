@@ -8,7 +8,8 @@ namespace rein {
 struct TapeOptions {
   ThreadTeam* team = nullptr;  // none: the caller's thread alone
   Seed seed{};                 // of dropout and other random ops
-  uint64_t step = 0;           // random ops draw anew each step
+  uint64_t step = 0;           // random ops draw anew each step: count it, or every tape of a loop
+                               // draws the same
 };
 
 /// Records what is computed from its inputs.

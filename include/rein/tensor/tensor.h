@@ -19,7 +19,7 @@ namespace rein {
 ///     y.flat<float>()[0] = 3;
 class Tensor {
  public:
-  Tensor() = default;  // no storage; `defined()` is false
+  Tensor() = default;  // float32 [0]: no numbers, no storage
   explicit Tensor(Shape shape, DType dtype = DType::float32, Where where = Where::here());
   explicit Tensor(const Spec& spec) : Tensor(spec.shape, spec.dtype) {}
 

@@ -17,6 +17,13 @@ struct StepOptions {
   Seed seed{};      // of dropout and other random ops
 };
 
+/// A tensor with the place where a step is called with it, for error texts.
+struct PlacedTensor {
+  PlacedTensor(const Tensor& t, Where w = Where::here()) : tensor(t), where(w) {}
+  const Tensor& tensor;
+  Where where;
+};
+
 /// A training step: the recorded gradients of a cost, transforms, and a rule. The first call
 /// records (and allocates); later calls replay. Settings of transforms and the rule that make no
 /// sense throw InvalidArgument at once.
@@ -32,15 +39,17 @@ class Step {
   Step& operator=(Step&&) noexcept;
 
   template <class... Tensors>
-  requires(std::same_as<Tensors, Tensor>&&...) StepInfo operator()(const Tensors&... inputs) {
-    const Tensor all[] = {inputs...};
-    return run(all);
+  requires(std::same_as<Tensors, Tensor>&&...) StepInfo operator()(PlacedTensor first,
+                                                                   const Tensors&... rest) {
+    const Tensor all[] = {first.tensor, rest...};
+    return run(all, first.where);
   }
   /// Throws InvalidArgument, having changed neither parameters nor what the rule remembers, if an
   /// input has another shape than at the first call.
   StepInfo run(std::span<const Tensor> inputs, Where where = Where::here());
 
-  /// What the cost returned after the loss, of the last step.
+  /// A copy of what the cost returned after the loss, of the last step. A metric that is a variable
+  /// itself shows it after the update.
   Tensor metric(size_t i) const;
 
   /// How many steps have been run, those that a transform skipped included (a rule counts without
@@ -116,9 +125,10 @@ class Function {
 
   /// A copy of the first result.
   template <class... Tensors>
-  requires(std::same_as<Tensors, Tensor>&&...) Tensor operator()(const Tensors&... inputs) {
-    const Tensor all[] = {inputs...};
-    return run(all);
+  requires(std::same_as<Tensors, Tensor>&&...) Tensor operator()(PlacedTensor first,
+                                                                 const Tensors&... rest) {
+    const Tensor all[] = {first.tensor, rest...};
+    return run(all, first.where);
   }
   Tensor run(std::span<const Tensor> inputs, Where where = Where::here());
 

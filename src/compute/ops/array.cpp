@@ -1,6 +1,5 @@
 // One array under another shape or in another order.
 #include <algorithm>
-#include <numeric>
 
 #include "rein/kernels/copy.h"
 #include "rules.h"
@@ -41,22 +40,19 @@ struct Transpose {
   std::vector<int> axes;
   bool operator==(const Transpose&) const = default;
 
-  std::vector<int> order(int rank) const {
-    if (!axes.empty() || rank == 0) return axes;
-    std::vector<int> reversed(static_cast<size_t>(rank));
-    std::iota(reversed.rbegin(), reversed.rend(), 0);
-    return reversed;
+  // The axis of x that axis i of the result is.
+  int source(int i, int rank) const {
+    return axes.empty() ? rank - 1 - i : resolve_axis(axes[static_cast<size_t>(i)], rank);
   }
   Spec infer(Specs in) const {
     const Shape& x = in[0].shape;
-    const auto from = order(x.rank());
-    require(static_cast<int>(from.size()) == x.rank(),
-            std::to_string(from.size()) + " axes for an array of " + std::to_string(x.rank()));
+    require(axes.empty() || static_cast<int>(axes.size()) == x.rank(),
+            std::to_string(axes.size()) + " axes for an array of " + std::to_string(x.rank()));
     Shape shape = x;
     std::vector<int> sorted;
-    for (size_t i = 0; i < from.size(); ++i) {
-      sorted.push_back(resolve_axis(from[i], x.rank()));
-      shape[static_cast<int>(i)] = x[sorted.back()];
+    for (int i = 0; i < x.rank(); ++i) {
+      sorted.push_back(source(i, x.rank()));
+      shape[i] = x[sorted.back()];
     }
     std::ranges::sort(sorted);
     require(std::ranges::adjacent_find(sorted) == sorted.end(), "an axis is named twice");
@@ -65,8 +61,8 @@ struct Transpose {
   // Nothing moves when only axes of size 1 change places.
   std::vector<int64_t> views(Specs in) const {
     int last = -1;
-    for (int axis : order(in[0].shape.rank())) {
-      axis = resolve_axis(axis, in[0].shape.rank());
+    for (int i = 0; i < in[0].shape.rank(); ++i) {
+      const int axis = source(i, in[0].shape.rank());
       if (in[0].shape[axis] == 1) continue;
       if (axis < last) return {};
       last = axis;
@@ -75,19 +71,15 @@ struct Transpose {
   }
   void forward(const Run& run, Ins in, Outs out) const {
     const Shape &x = in[0].shape(), &y = out[0].shape();
-    const auto from = order(x.rank());
     CopyAxes copy;
     for (int i = 0; i < y.rank(); ++i)
-      copy.push({y[i], stride_of(x, resolve_axis(from[static_cast<size_t>(i)], x.rank())),
-                 stride_of(y, i)});
+      copy.push({y[i], stride_of(x, source(i, x.rank())), stride_of(y, i)});
     copy.run(in[0], out[0], run.team);
   }
   Cotangents vjp(const Backward& b) const {
     const int rank = b.in[0].shape().rank();
-    const auto from = order(rank);
-    std::vector<int> back(from.size());
-    for (size_t i = 0; i < from.size(); ++i)
-      back[static_cast<size_t>(resolve_axis(from[i], rank))] = static_cast<int>(i);
+    std::vector<int> back(static_cast<size_t>(rank));
+    for (int i = 0; i < rank; ++i) back[static_cast<size_t>(source(i, rank))] = i;
     return {transpose(b.dy(), back)};
   }
 };

@@ -1,6 +1,5 @@
 // Arrays put together along an axis, and cut again.
 #include <algorithm>
-#include <numeric>
 
 #include "rein/compute/graph.h"
 #include "rules.h"
@@ -47,31 +46,25 @@ struct Concat {
     int argument;
     int64_t begin, end;
   };
-  template <class S>
-  std::vector<Part> parts(std::span<const S> in, int a, int64_t whole) const {
-    std::vector<Part> all;
+  static const Shape& shape_of(const In& x) { return x.shape(); }
+  static const Shape& shape_of(const Value& x) { return x.shape(); }
+  template <class X, class F>
+  void for_each_part(std::span<const X> in, int a, int64_t whole, const F& f) const {
     int64_t at = 0;
     for (size_t i = 0; i < in.size(); ++i) {
-      const Shape& shape = [&]() -> const Shape& {
-        if constexpr (requires { in[i].shape(); })
-          return in[i].shape();
-        else
-          return in[i].shape;
-      }();
       const int64_t begin = starts.empty() ? at : starts[i];
-      if (begin > at) all.push_back({-1, at, begin});
-      at = begin + shape[a];
-      all.push_back({static_cast<int>(i), begin, at});
+      if (begin > at) f(Part{-1, at, begin});
+      at = begin + shape_of(in[i])[a];
+      f(Part{static_cast<int>(i), begin, at});
     }
-    if (at < whole) all.push_back({-1, at, whole});
-    return all;
+    if (at < whole) f(Part{-1, at, whole});
   }
 
   void forward(const Run& run, Ins in, Outs out) const {
     const Shape& y = out[0].shape();
     const int a = resolve_axis(axis, y.rank());
     const int64_t outer = y.size(0, a), inner = stride_of(y, a);
-    for (const Part& p : parts(in, a, y[a])) {
+    for_each_part(in, a, y[a], [&](const Part& p) {
       const int64_t n = (p.end - p.begin) * inner;
       CopyAxes copy;
       copy.push({outer, n, y[a] * inner});
@@ -80,18 +73,21 @@ struct Concat {
         copy.run(in[static_cast<size_t>(p.argument)], out[0], run.team, 0, p.begin * inner);
       else
         copy.zero(out[0], run.team, p.begin * inner);
-    }
+    });
   }
 
   Cotangents vjp(const Backward& b) const {
     const int a = resolve_axis(axis, b.y().shape().rank());
-    const auto all = parts(b.in, a, b.y().shape()[a]);
+    std::vector<int> arguments;
     std::vector<int64_t> sizes;
-    for (const Part& p : all) sizes.push_back(p.end - p.begin);
+    for_each_part(b.in, a, b.y().shape()[a], [&](const Part& p) {
+      arguments.push_back(p.argument);
+      sizes.push_back(p.end - p.begin);
+    });
     const Values pieces = split(b.dy(), sizes, {.axis = a});
     Cotangents d(b.in.size());
-    for (size_t i = 0; i < all.size(); ++i)
-      if (all[i].argument >= 0) d[static_cast<size_t>(all[i].argument)] = pieces[i];
+    for (size_t i = 0; i < pieces.size(); ++i)
+      if (arguments[i] >= 0) d[static_cast<size_t>(arguments[i])] = pieces[i];
     return d;
   }
 };

@@ -130,8 +130,9 @@ struct LstmOp {
       kernels::lstm_forward(run.team, sizes, arrays<decltype(zero)>(in, out), run.scratch);
     });
     const size_t bytes = out[kH].spec->bytes();  // the last step of the sequence
-    std::memcpy(out[kH].data, out[kOutputs].as<std::byte>() + out[kOutputs].spec->bytes() - bytes,
-                bytes);
+    if (bytes > 0)
+      std::memcpy(out[kH].data, out[kOutputs].as<std::byte>() + out[kOutputs].spec->bytes() - bytes,
+                  bytes);
   }
 
   Cotangents vjp(const Backward& r) const {
