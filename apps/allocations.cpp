@@ -14,7 +14,7 @@ int64_t allocation_count() noexcept { return count.load(std::memory_order_relaxe
 
 namespace {
 
-void* counted(void* memory) {
+[[maybe_unused]] void* counted(void* memory) {
   count.fetch_add(1, std::memory_order_relaxed);
   if (!memory) throw std::bad_alloc();
   return memory;
@@ -23,6 +23,8 @@ void* counted(void* memory) {
 }  // namespace
 }  // namespace rein::app
 
+// Sanitizers bring their own; under them nothing is counted.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 // The other forms (arrays, nothrow) call these two.
 void* operator new(size_t size) { return rein::app::counted(std::malloc(size ? size : 1)); }
 void* operator new(size_t size, std::align_val_t alignment) {
@@ -33,3 +35,4 @@ void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
+#endif

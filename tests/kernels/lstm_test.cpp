@@ -93,9 +93,11 @@ void run(Problem<T>& p, const LstmBackward<T>& backward, int threads = 1) {
   ThreadTeam team(threads);
   const LstmMemory memory = lstm_memory<T>(p.s);
   Buffer scratch(std::max(memory.forward_scratch, memory.backward_scratch));
-  std::memset(scratch.data(), 0xff, scratch.size());  // NaN: what is read must have been written
+  // NaN: what is read must have been written.
+  const auto spoil = [&] { std::fill_n(scratch.data(), scratch.size(), std::byte{0xff}); };
+  spoil();
   lstm_forward(team, p.s, p.forward(), scratch.data());
-  std::memset(scratch.data(), 0xff, scratch.size());
+  spoil();
   lstm_backward(team, p.s, backward, scratch.data());
 }
 

@@ -11,7 +11,7 @@
 namespace {
 std::atomic<int64_t> allocations{0};
 
-void* count_and_allocate(size_t bytes) {
+[[maybe_unused]] void* count_and_allocate(size_t bytes) {
   allocations.fetch_add(1, std::memory_order_relaxed);
   void* p = std::malloc(bytes == 0 ? 1 : bytes);
   if (!p) throw std::bad_alloc();
@@ -19,12 +19,15 @@ void* count_and_allocate(size_t bytes) {
 }
 }  // namespace
 
+// Sanitizers bring their own; under them nothing is counted.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 void* operator new(size_t bytes) { return count_and_allocate(bytes); }
 void* operator new[](size_t bytes) { return count_and_allocate(bytes); }
 void operator delete(void* p) noexcept { std::free(p); }
 void operator delete[](void* p) noexcept { std::free(p); }
 void operator delete(void* p, size_t) noexcept { std::free(p); }
 void operator delete[](void* p, size_t) noexcept { std::free(p); }
+#endif
 
 namespace rein {
 namespace {
