@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "trace.h"
+
 namespace rein {
 namespace {
 
@@ -283,13 +285,6 @@ size_t Recording::arena_bytes() const {
 size_t Recording::instruction_count() const { return plan_->instructions.size(); }
 const Graph& Recording::graph() const { return *plan_->graph; }
 
-namespace {
-
-struct Recorded {
-  std::unique_ptr<Graph> graph;
-  Values inputs, outputs;
-};
-
 Recorded trace(const ModelFunction& function, std::span<const Spec> specs, Seed seed, Where where) {
   Recorded r{std::make_unique<Graph>(GraphOptions{.eager = false, .seed = seed}), {}, {}};
   for (const Spec& spec : specs) r.inputs.push_back(r.graph->input(spec));
@@ -302,90 +297,10 @@ Recorded trace(const ModelFunction& function, std::span<const Spec> specs, Seed 
   return r;
 }
 
-}  // namespace
-
 Recording record_forward(const ModelFunction& function, std::span<const Spec> inputs,
                          ThreadTeam& team, Seed seed, Where where) {
   Recorded r = trace(function, inputs, seed, where);
   return {std::move(r.graph), std::move(r.inputs), std::move(r.outputs), team};
-}
-
-struct GradientRecording::Made {
-  Recording recording;
-  std::vector<Slot> slots;
-};
-
-GradientRecording::Made GradientRecording::make(const ModelFunction& function,
-                                                std::span<const Spec> inputs, Variables& variables,
-                                                ThreadTeam& team, Seed seed, Where where) {
-  Recorded r = trace(function, inputs, seed, where);
-  if (r.outputs[0].spec().size() != 1)
-    throw InvalidArgument("record",
-                          fmt::format("the loss is {}, not one number; take reduce_mean",
-                                      to_string(r.outputs[0].spec())),
-                          where);
-  Values parameters;
-  for (size_t i = 0; i < variables.size(); ++i)
-    parameters.push_back(r.graph->parameter(variables[i]));
-  const Cotangents found = r.graph->gradients(r.outputs[0], parameters, where);
-  std::vector<Slot> slots;
-  for (size_t i = 0; i < found.size(); ++i) {
-    if (!found[i]) continue;
-    Slot slot{.variable = i, .output = r.outputs.size()};
-    if (found[i].value) {
-      r.outputs.push_back(*found[i].value);
-    } else {
-      slot.sparse = true;
-      slot.indices = slot.output + 1;
-      r.outputs.insert(r.outputs.end(), {found[i].rows->values, found[i].rows->indices});
-    }
-    slots.push_back(slot);
-  }
-  if (slots.empty())
-    throw InvalidArgument("record", "the loss depends on none of the variables", where);
-  return {Recording(std::move(r.graph), std::move(r.inputs), std::move(r.outputs), team),
-          std::move(slots)};
-}
-
-GradientRecording::GradientRecording(const ModelFunction& function, std::span<const Spec> inputs,
-                                     Variables& variables, ThreadTeam& team, Seed seed, Where where)
-    : GradientRecording(make(function, inputs, variables, team, seed, where), variables) {}
-
-GradientRecording::GradientRecording(Made made, Variables& variables)
-    : recording_(std::move(made.recording)),
-      gradients_(variables),
-      slots_(std::move(made.slots)),
-      variables_(&variables),
-      variable_count_(variables.size()) {
-  for (Slot& slot : slots_) {
-    if (slot.sparse) continue;
-    visit_float(gradients_.dtype(), [&](auto zero) {
-      slot.in_place = recording_.pin_output(slot.output,
-                                            gradients_.dense<decltype(zero)>(slot.variable).data());
-    });
-  }
-}
-
-void GradientRecording::run(std::span<const Tensor> inputs, uint64_t step, Where where) {
-  if (variables_->size() != variable_count_)
-    throw InvalidArgument("Recording::run",
-                          "variables were added after the step was recorded; record it anew",
-                          where);
-  recording_.run(inputs, step, where);
-  gradients_.scale = 1;
-  for (size_t i = 0; i < gradients_.size(); ++i)  // whatever a transform made of them last time
-    gradients_.set_kind(i, Gradients::Kind::absent);
-  for (const Slot& slot : slots_) {
-    if (slot.in_place)
-      gradients_.set_kind(slot.variable, Gradients::Kind::dense);
-    else if (slot.sparse)  // copied: transforms write to the values
-      gradients_.set(slot.variable,
-                     IndexedSlices{recording_.output(slot.output),
-                                   recording_.output(slot.indices).cast(DType::int64),
-                                   variables_->layout().entries[slot.variable].spec.shape});
-    else
-      gradients_.set(slot.variable, recording_.output(slot.output));
-  }
 }
 
 }  // namespace rein

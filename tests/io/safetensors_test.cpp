@@ -51,8 +51,9 @@ TEST_F(Safetensors, RoundTrip) {
     const auto r = std::ranges::find(read.tensors, w.name, &NamedTensor::name);
     ASSERT_NE(r, read.tensors.end()) << w.name;
     ASSERT_EQ(r->tensor.spec(), w.tensor.spec()) << w.name;
-    if (const size_t bytes = w.tensor.spec().bytes(); bytes > 0)
+    if (const size_t bytes = w.tensor.spec().bytes(); bytes > 0) {
       EXPECT_EQ(std::memcmp(r->tensor.data(), w.tensor.data(), bytes), 0) << w.name;
+    }
   }
 }
 
