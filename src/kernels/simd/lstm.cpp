@@ -68,15 +68,29 @@ void forward_rows(const LstmSizes& s, const LstmForward<float>& f, const float* 
       for_row_blocks(from, to, ForwardTile{s, f, weights, biases, t, p});
 }
 
-// R rows of dz times one block of transposed weights.
-template <int R>
-HWY_INLINE void multiply_dz(Vector (&sums)[R * 4], const LstmSizes& s, const float* dz, int64_t at,
-                            const float* packed) {
-  for (int64_t p = 0; p < panels_of(s.units); ++p)
-    multiply<R, 4>(sums, dz + (p * s.steps * s.batch + at) * kGates, kGates, 1,
-                   packed + p * kGates * kGates, kGates);
+// Rows [from, to) of one block of columns, in tiles as wide as the block.
+template <template <int> class Tile, class... Args>
+void for_block(int64_t from, int64_t to, int64_t block, int64_t width, Args&&... args) {
+  switch (vectors_of(block, width)) {
+    case 1:
+      return for_row_blocks(from, to, Tile<1>{args...});
+    case 2:
+      return for_row_blocks(from, to, Tile<2>{args...});
+    default:
+      return for_row_blocks(from, to, Tile<4>{args...});
+  }
 }
 
+// R rows of dz times one block of transposed weights.
+template <int R, int W>
+HWY_INLINE void multiply_dz(Vector (&sums)[R * W], const LstmSizes& s, const float* dz, int64_t at,
+                            const float* packed) {
+  for (int64_t p = 0; p < panels_of(s.units); ++p)
+    multiply<R, W>(sums, dz + (p * s.steps * s.batch + at) * kGates, kGates, 1,
+                   packed + p * kGates * W * kLanes, kGates);
+}
+
+template <int W>
 struct BackwardTile {
   const LstmSizes& s;
   const LstmBackward<float>& b;
@@ -88,14 +102,14 @@ struct BackwardTile {
   HWY_INLINE void tile(int64_t row) const {
     const Floats d;
     const int64_t panels = panels_of(s.units), first = 4 * block;
-    Vector dh[R * 4];
-    for (int i = 0; i < R * 4; ++i) dh[i] = hn::Zero(d);
+    Vector dh[R * W];
+    for (int i = 0; i < R * W; ++i) dh[i] = hn::Zero(d);
     if (t < s.steps - 1)
-      multiply_dz<R>(dh, s, dz, (t + 1) * s.batch + row,
-                     weights + block * panels * kGates * kGates);
-    for (int q = 0; q < 4; ++q)
+      multiply_dz<R, W>(dh, s, dz, (t + 1) * s.batch + row,
+                        weights + block * panels * kGates * kGates);
+    for (int q = 0; q < W; ++q)
       for (int r = 0; r < R; ++r)
-        if (first + q < panels) cell(dh[r * 4 + q], first + q, row + r);
+        if (first + q < panels) cell(dh[r * W + q], first + q, row + r);
   }
 
   // What h of this step, and c from the next, mean for the gates and for c before.
@@ -137,10 +151,11 @@ void backward_rows(const LstmSizes& s, const LstmBackward<float>& b, const float
     }
   for (int64_t t = s.steps; t-- > 0;)
     for (int64_t block = 0; block < blocks_of(s.units); ++block)
-      for_row_blocks(from, to, BackwardTile{s, b, weights, dz, dc, t, block});
+      for_block<BackwardTile>(from, to, block, s.units, s, b, weights, dz, dc, t, block);
 }
 
 // Rows of dz times transposed weights: dx of all steps, or dh before the first.
+template <int W>
 struct InputTile {
   const LstmSizes& s;
   const float *dz, *weights;
@@ -150,20 +165,20 @@ struct InputTile {
   template <int R>
   HWY_INLINE void tile(int64_t row) const {
     const Floats d;
-    Vector sums[R * 4];
-    for (int i = 0; i < R * 4; ++i) sums[i] = hn::Zero(d);
-    multiply_dz<R>(sums, s, dz, row, weights + block * panels_of(s.units) * kGates * kGates);
-    for (int q = 0; q < 4; ++q)
+    Vector sums[R * W];
+    for (int i = 0; i < R * W; ++i) sums[i] = hn::Zero(d);
+    multiply_dz<R, W>(sums, s, dz, row, weights + block * panels_of(s.units) * kGates * kGates);
+    for (int q = 0; q < W; ++q)
       for (int r = 0; r < R; ++r)
         if ((4 * block + q) * kLanes < width)
-          store_units(sums[r * 4 + q], to + (row + r) * width, 4 * block + q, width);
+          store_units(sums[r * W + q], to + (row + r) * width, 4 * block + q, width);
   }
 };
 
 void input_rows(const LstmSizes& s, const float* dz, const float* weights, int64_t width, float* to,
                 int64_t first, int64_t last) {
   for (int64_t block = 0; block < blocks_of(width); ++block)
-    for_row_blocks(first, last, InputTile{s, dz, weights, block, width, to});
+    for_block<InputTile>(first, last, block, width, s, dz, weights, block, width, to);
 }
 
 // Weights' gradients of one panel, [k][gates]: a [rows, width] transposed times dz.

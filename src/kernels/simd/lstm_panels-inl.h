@@ -71,22 +71,28 @@ inline void pack_weights(ThreadTeam& team, const LstmSizes& s, const LstmForward
   });
 }
 
-// The kernel's rows [0, width) from `kernel` on, transposed: [block of 4 panels of
-// rows][panel][gates] [rows]. What dz has to be multiplied with for the gradient of what those rows
-// are multiplied with.
+// Columns are taken in blocks of four vectors, the last of one, two or four.
 inline int64_t blocks_of(int64_t width) { return (width + kGates - 1) / kGates; }
+inline int64_t vectors_of(int64_t block, int64_t width) {
+  const int64_t left = panels_of(width) - 4 * block;
+  return left < 3 ? left : 4;
+}
+
+// The kernel's rows [0, width) from `kernel` on, transposed: [block of rows][panel][gates][rows].
+// What dz has to be multiplied with for the gradient of what those rows are multiplied with.
 inline void pack_transposed(ThreadTeam& team, const LstmSizes& s, const float* kernel,
                             int64_t width, float* packed) {
   const int64_t panels = panels_of(s.units);
   team.run(blocks_of(width) * panels, [&](int64_t task) {
     const int64_t block = task / panels, p = task % panels;
     const auto units = static_cast<int64_t>(lanes_in(p, s.units));
-    const int64_t rows = std::min(kGates, width - block * kGates);
-    float* to = packed + task * kGates * kGates;
-    if (units < kLanes || rows < kGates) std::fill(to, to + kGates * kGates, 0.0f);
+    const int64_t columns = vectors_of(block, width) * kLanes;
+    const int64_t rows = std::min(columns, width - block * kGates);
+    float* to = packed + (block * panels * kGates + p * columns) * kGates;
+    if (units < kLanes || rows < columns) std::fill(to, to + kGates * columns, 0.0f);
     for (int64_t g = 0; g < 4; ++g)
       transpose(rows, units, kernel + (4 * block * kGates + g) * s.units + p * kLanes, 4 * s.units,
-                to + g * kLanes * kGates, kGates);
+                to + g * kLanes * columns, columns);
   });
 }
 
