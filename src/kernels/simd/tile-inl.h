@@ -27,6 +27,11 @@ HWY_INLINE Vector add_product(Vector sum, Vector x, Vector y) {
   auto raw = sum.raw;
   asm("vfmadd231ps %2, %1, %0" : "+v"(raw) : "v"(x.raw), "v"(y.raw));
   return Vector{raw};
+#elif HWY_TARGET == HWY_SCALAR && HWY_COMPILER_GCC_ACTUAL
+  // Without vectors of its own g++ 12 makes some, and then reads a row past the last of `a`.
+  auto raw = hn::MulAdd(x, y, sum).raw;
+  asm("" : "+x"(raw));
+  return Vector(raw);
 #else
   return hn::MulAdd(x, y, sum);
 #endif

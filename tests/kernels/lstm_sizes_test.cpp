@@ -1,0 +1,90 @@
+// The LSTM of every width and every batch, each array against memory that cannot be touched.
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "kernels/each_target.h"
+#include "kernels/guarded.h"
+#include "kernels/lstm_problem.h"
+
+namespace rein::kernels {
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int64_t kStride =
+    9;  // of the sizes: sanitizers are slow, and see what one size does wrong
+#else
+constexpr int64_t kStride = 1;
+#endif
+
+template <Guard kSide>
+using GuardedProblem = Problem<float, Guarded<float, kSide>>;
+
+template <Guard kSide>
+void run_guarded(GuardedProblem<kSide>& p, ThreadTeam& team) {
+  const LstmMemory memory = lstm_memory<float>(p.s);
+  const auto scratch = [](size_t bytes) {
+    return Guarded<std::byte, kSide>(bytes, Buffer::kAlignment);
+  };
+  auto forward = scratch(memory.forward_scratch), backward = scratch(memory.backward_scratch);
+  lstm_forward(team, p.s, p.forward(), forward.data());
+  lstm_backward(team, p.s, p.backward(), backward.data());
+  EXPECT_TRUE(forward.intact());
+  EXPECT_TRUE(backward.intact());
+  for (const auto* a :
+       {&p.x, &p.kernel, &p.bias, &p.h0, &p.c0, &p.d_outputs, &p.d_h, &p.d_c, &p.gates, &p.cells})
+    EXPECT_TRUE(a->intact());
+  for (const auto& [name, a] : p.results()) EXPECT_TRUE(a->intact()) << name;
+}
+
+class Checker {
+ public:
+  void operator()(const LstmSizes& s) {
+    SCOPED_TRACE(testing::PrintToString(s));
+    Problem<double> plain(s);
+    run(plain, plain.backward());
+    GuardedProblem<Guard::end> end(s);
+    run_guarded(end, one_);
+    expect_same(end, plain);
+    // The other guard on a team: the same bits.
+    GuardedProblem<Guard::begin> begin(s);
+    run_guarded(begin, three_);
+    for (size_t i = 0; i < end.results().size(); ++i) {
+      const auto [name, a] = end.results()[i];
+      const auto& b = *begin.results()[i].second;
+      EXPECT_TRUE(a->empty() || std::memcmp(a->data(), b.data(), b.size() * sizeof(float)) == 0)
+          << name;
+    }
+  }
+
+ private:
+  ThreadTeam one_{1}, three_{3};
+};
+
+// Every number of units and of inputs from 1 to 130 and every batch from 1 to 70 occurs.
+LstmSizes mixed(int64_t i) {
+  return {.steps = 1 + i % 3, .batch = 1 + i * 29 % 70, .inputs = i * 37 % 131, .units = i};
+}
+
+TEST(LstmOfEverySize, AgreesWithThePlainTwinInDouble) {
+  Checker check;
+  for (int64_t i = 1; i <= 130 && !testing::Test::HasFailure(); i += kStride) check(mixed(i));
+}
+
+TEST(LstmOfEverySize, FewRowsAndNarrowLayers) {
+  Checker check;
+  for (int64_t units = 1; units <= 66; units += kStride)
+    for (int64_t batch = 1; batch <= 8 && !testing::Test::HasFailure(); batch += kStride)
+      check({.steps = 4, .batch = batch, .inputs = 1 + (units + batch) % 5, .units = units});
+}
+
+TEST(LstmOfEverySize, OnEveryTarget) {
+  for_each_target([](const char* target) {
+    SCOPED_TRACE(target);
+    Checker check;
+    for (int64_t i = 1; i <= 40 && !testing::Test::HasFailure(); i += kStride) check(mixed(i));
+  });
+}
+
+}  // namespace
+}  // namespace rein::kernels
