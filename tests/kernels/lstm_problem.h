@@ -31,12 +31,13 @@ struct Problem {
   explicit Problem(const LstmSizes& sizes, double weight = 0.3) : s(sizes) {
     const int64_t state = s.batch * s.units, sequence = s.steps * state, width = 4 * s.units;
     uint64_t stream = 0;
+    constexpr double kRootOf3 = 1.7320508;
     const auto draw = [&](int64_t n, double size) {
       const RandomStream random(Seed{5}, stream++);
       Array a(static_cast<size_t>(n));
-      // float32 numbers in both types
+      // float32 numbers in both types, of variance size^2
       for (size_t i = 0; i < a.size(); ++i)
-        a[i] = static_cast<T>(static_cast<float>(size * random.normal(i)));
+        a[i] = static_cast<T>(static_cast<float>(size * kRootOf3 * (2 * random.uniform(i) - 1)));
       return a;
     };
     const auto unset = [&](int64_t n) {
