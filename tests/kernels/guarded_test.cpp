@@ -6,7 +6,7 @@ namespace rein::kernels {
 namespace {
 
 TEST(Guarded, TouchingTheNeighbourEndsTheProgram) {
-  for (size_t n : {0, 1, 1024, 1025}) {
+  for (const size_t n : {0u, 1u, 1024u, 1025u}) {
     Guarded<float> end(n);
     Guarded<float, Guard::begin> begin(n);
     for (size_t i = 0; i < n; ++i) end[i] = begin[i] = 1;
