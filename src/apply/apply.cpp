@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "process/pieces.h"
-#include "process/sparse.h"
 #include "rein/kernels/update.h"
 
 namespace rein {
@@ -38,7 +37,7 @@ class Update {
         team_(team) {}
 
   void run() const {
-    merge_rows(gradients_);
+    gradients_.merge_duplicates();
     for (size_t i = 0; i < gradients_.size(); ++i)
       if (gradients_.kind(i) == Gradients::Kind::sparse && as_dense(i)) spread(i);
     const Layout& layout = gradients_.layout();

@@ -73,11 +73,9 @@ void GradientRecording::run(std::span<const Tensor> inputs, uint64_t step, Where
   for (const Slot& slot : slots_) {
     if (slot.in_place)
       gradients_.set_kind(slot.variable, Gradients::Kind::dense);
-    else if (slot.sparse)  // copied: transforms write to the values
-      gradients_.set(slot.variable,
-                     IndexedSlices{recording_.output(slot.output),
-                                   recording_.output(slot.indices).cast(DType::int64),
-                                   variables_->layout().entries[slot.variable].spec.shape});
+    else if (slot.sparse)
+      gradients_.set_rows(slot.variable, recording_.output(slot.output),
+                          recording_.output(slot.indices), where);
     else
       gradients_.set(slot.variable, recording_.output(slot.output));
   }

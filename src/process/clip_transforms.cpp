@@ -4,7 +4,6 @@
 #include "process/check.h"
 #include "process/l2.h"
 #include "process/norm_blocks.h"
-#include "process/sparse.h"
 #include "process/tensorflow.h"
 #include "rein/kernels/update.h"
 
@@ -105,7 +104,7 @@ void ClipByValue::update(Gradients& gradients, State& state, const Variables&,
       else if (kernels::clip_in_place(x.data(), lo, hi, x.size()))
         changed = true;
     };
-    if (semantics == Semantics::safe) merge_rows(gradients);
+    if (semantics == Semantics::safe) gradients.merge_duplicates();
     for_each_block<T>(state.before, gradients, [&](size_t b, std::span<T> x) {
       state.before.of_block[b] = block_norm(std::span<const T>(x));
       clip(x);
@@ -148,7 +147,7 @@ void ClipByAverageNorm::update(Gradients& gradients, State& norms, const Variabl
   if (semantics == Semantics::safe) {
     clip_each(gradients, norms, info, limit);
   } else {
-    merge_rows(gradients);  // TensorFlow makes a sparse gradient dense here
+    gradients.merge_duplicates();  // TensorFlow makes a sparse gradient dense here
     clip_each_as_tensorflow(gradients, norms, info, limit, [&](auto x, auto sum, size_t i) {
       using T = decltype(x);
       return tensorflow::clipped_by_average_norm(

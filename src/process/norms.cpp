@@ -5,7 +5,6 @@
 
 #include "process/l2.h"
 #include "process/norm_blocks.h"
-#include "process/sparse.h"
 
 namespace rein {
 
@@ -45,7 +44,7 @@ template void join_blocks<float>(Norms&, Gradients&);
 template void join_blocks<double>(Norms&, Gradients&);
 
 void Norms::take(Gradients& gradients) {
-  merge_rows(gradients);
+  gradients.merge_duplicates();
   visit_float(gradients.dtype(), [&](auto zero) {
     using T = decltype(zero);
     for_each_block<T>(*this, gradients,

@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
+#include <cstring>
+#include <functional>
 
 namespace rein {
 namespace {
@@ -13,59 +14,127 @@ void add_row(T* to, const T* from, int64_t n) {
   for (int64_t i = 0; i < n; ++i) to[i] += from[i];
 }
 
-int64_t row_size(const IndexedSlices& s) { return s.dense_shape.size(1, s.dense_shape.rank()); }
+constexpr std::string_view kOp = "IndexedSlices";
 
-}  // namespace
+[[noreturn]] void refuse_types(const Tensor& values, const Tensor& indices, Where where) {
+  throw InvalidArgument(kOp,
+                        fmt::format("values are floating and indices int64, got {} and {}",
+                                    to_string(values.spec()), to_string(indices.spec())),
+                        where);
+}
 
-void validate(const IndexedSlices& slices, Where where) {
-  constexpr std::string_view kOp = "IndexedSlices";
-  const Tensor &values = slices.values, &indices = slices.indices;
-  if (slices.dense_shape.rank() == 0) throw InvalidArgument(kOp, "a scalar has no rows", where);
-  if (!is_floating(values.dtype()) || indices.dtype() != DType::int64)
-    throw InvalidArgument(kOp,
-                          fmt::format("values are floating and indices int64, got {} and {}",
-                                      to_string(values.spec()), to_string(indices.spec())),
-                          where);
-  Shape shape = slices.dense_shape;
+template <class Index>
+void validate_rows(std::span<const Index> rows, const Shape& dense_shape, Where where) {
+  for (Index row : rows)
+    if (row < 0 || row >= dense_shape[0])
+      throw InvalidArgument(
+          kOp, fmt::format("index {} is not a row of {}", row, to_string(dense_shape)), where);
+}
+
+// Indices of either type.
+void validate_parts(const Tensor& values, const Tensor& indices, const Shape& dense_shape,
+                    Where where) {
+  if (dense_shape.rank() == 0) throw InvalidArgument(kOp, "a scalar has no rows", where);
+  if (!is_floating(values.dtype()) || is_floating(indices.dtype()))
+    refuse_types(values, indices, where);
+  Shape shape = dense_shape;
   shape[0] = indices.size();
   if (indices.shape() != Shape{indices.size()} || values.shape() != shape)
     throw InvalidArgument(
         kOp,
         fmt::format("values {} at indices {} are no rows of {}", to_string(values.shape()),
-                    to_string(indices.shape()), to_string(slices.dense_shape)),
+                    to_string(indices.shape()), to_string(dense_shape)),
         where);
-  for (int64_t row : indices.flat<int64_t>())
-    if (row < 0 || row >= slices.dense_shape[0])
-      throw InvalidArgument(
-          kOp, fmt::format("index {} is not a row of {}", row, to_string(slices.dense_shape)),
-          where);
+  if (indices.dtype() == DType::int32)
+    validate_rows(indices.flat<int32_t>(), dense_shape, where);
+  else
+    validate_rows(indices.flat<int64_t>(), dense_shape, where);
+}
+
+int64_t row_size(const IndexedSlices& s) { return s.dense_shape.size(1, s.dense_shape.rank()); }
+
+}  // namespace
+
+void validate(const IndexedSlices& slices, Where where) {
+  if (slices.indices.dtype() != DType::int64) refuse_types(slices.values, slices.indices, where);
+  validate_parts(slices.values, slices.indices, slices.dense_shape, where);
 }
 
 IndexedSlices merge_duplicates(const IndexedSlices& slices, Where where) {
   validate(slices, where);
-  const auto rows = slices.indices.flat<int64_t>();
-  std::vector<size_t> order(rows.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::ranges::stable_sort(order, {}, [&](size_t k) { return rows[k]; });
-  std::vector<int64_t> unique;
-  for (size_t k : order)
-    if (unique.empty() || unique.back() != rows[k]) unique.push_back(rows[k]);
+  SlicesBuffer merged;
+  merged.assign(slices.values, slices.indices, slices.dense_shape, where);
+  merged.merge_duplicates();
+  return {merged.slices().values.clone(), merged.slices().indices.clone(), slices.dense_shape};
+}
 
-  Shape shape = slices.dense_shape;
-  shape[0] = static_cast<int64_t>(unique.size());
-  IndexedSlices merged{Tensor(shape, slices.values.dtype()),
-                       Tensor::copy_of<int64_t>({shape[0]}, unique), slices.dense_shape};
-  const int64_t width = row_size(slices);
-  visit_float(slices.values.dtype(), [&](auto zero) {
+void SlicesBuffer::point_to(Memory& memory, int64_t count, int64_t room) {
+  Shape shape = slices_.dense_shape;
+  const auto grow = [](Buffer& buffer, const Spec& spec) {
+    if (buffer.size() < spec.bytes()) buffer = Buffer(spec.bytes());
+  };
+  shape[0] = room;
+  grow(memory.values, {shape, slices_.values.dtype()});
+  grow(memory.indices, {{room}, DType::int64});
+  shape[0] = count;
+  const Spec values{shape, slices_.values.dtype()}, indices{{count}, DType::int64};
+  slices_.values = Tensor::view(values, memory.values.data());
+  slices_.indices = Tensor::view(indices, memory.indices.data());
+}
+
+void SlicesBuffer::assign(const Tensor& values, const Tensor& indices, const Shape& dense_shape,
+                          Where where) {
+  validate_parts(values, indices, dense_shape, where);
+  slices_.dense_shape = dense_shape;
+  slices_.values = values;  // for its dtype
+  point_to(now_, indices.size(), indices.size());
+  if (values.size() > 0) std::memcpy(now_.values.data(), values.data(), values.spec().bytes());
+  const auto rows = slices_.indices.flat<int64_t>();
+  if (indices.dtype() == DType::int32)
+    std::ranges::copy(indices.flat<int32_t>(), rows.begin());
+  else
+    std::ranges::copy(indices.flat<int64_t>(), rows.begin());
+}
+
+void SlicesBuffer::merge_duplicates(ThreadTeam* team) {
+  const auto rows = std::as_const(slices_.indices).flat<int64_t>();
+  if (std::ranges::adjacent_find(rows, std::ranges::greater_equal{}) == rows.end()) return;
+  order_.clear();
+  for (size_t k = 0; k < rows.size(); ++k) order_.emplace_back(rows[k], k);
+  std::ranges::sort(order_);
+  firsts_.clear();
+  for (size_t i = 0; i < order_.size(); ++i)
+    if (i == 0 || order_[i].first != order_[i - 1].first) firsts_.push_back(i);
+  const auto count = static_cast<int64_t>(firsts_.size());
+  firsts_.push_back(order_.size());
+
+  const Tensor before = slices_.values;
+  point_to(spare_, count, static_cast<int64_t>(rows.size()));
+  std::swap(now_, spare_);
+  const int64_t width = row_size(slices_);
+  const auto indices = slices_.indices.flat<int64_t>();
+  visit_float(before.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const T* from = slices.values.flat<T>().data();
-    T* to = merged.values.flat<T>().data();
-    for (size_t i = 0; i < order.size(); ++i) {
-      if (i > 0 && rows[order[i]] != rows[order[i - 1]]) to += width;
-      add_row(to, from + static_cast<int64_t>(order[i]) * width, width);
-    }
+    const T* from = before.flat<T>().data();
+    T* to = slices_.values.flat<T>().data();
+    const auto merge = [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const size_t first = firsts_[static_cast<size_t>(row)];
+        const size_t last = firsts_[static_cast<size_t>(row) + 1];
+        indices[static_cast<size_t>(row)] = order_[first].first;
+        const auto at = [&](size_t i) {
+          return from + static_cast<int64_t>(order_[i].second) * width;
+        };
+        std::copy_n(at(first), width, to + row * width);
+        for (size_t i = first + 1; i < last; ++i) add_row(to + row * width, at(i), width);
+      }
+    };
+    constexpr int64_t kElements = 16384;  // of one task
+    if (team)
+      team->run_ranges(count, std::max<int64_t>(1, kElements / std::max<int64_t>(1, width)), merge);
+    else
+      merge(0, count);
   });
-  return merged;
 }
 
 Tensor to_dense(const IndexedSlices& slices, Where where) {

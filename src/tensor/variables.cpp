@@ -118,14 +118,25 @@ void Gradients::set(size_t index, const Gradient& gradient, Where where) {
   expect_spec("Gradients::set", entry, {gradient.shape(), gradient.values().dtype()}, where);
   if (gradient.is_sparse()) {
     validate(gradient.sparse(), where);
-    sparse_[index] = gradient.sparse();
-    sparse_[index].values = gradient.values().clone();  // transforms write in place
-    kinds_[index] = Kind::sparse;
+    set_rows(index, gradient.values(), gradient.sparse().indices, where);
     return;
   }
   std::memcpy(block_.data() + entry.offset * size_of(dtype_), gradient.dense().data(),
               entry.spec.bytes());
   kinds_[index] = Kind::dense;
+}
+
+void Gradients::set_rows(size_t index, const Tensor& values, const Tensor& indices, Where where) {
+  const auto& entry = layout_->entries[index];
+  expect_spec("Gradients::set", entry, {entry.spec.shape, values.dtype()}, where);
+  kinds_[index] = Kind::absent;  // should the rows be refused
+  sparse_[index].assign(values, indices, entry.spec.shape, where);
+  kinds_[index] = Kind::sparse;
+}
+
+void Gradients::merge_duplicates() {
+  for (size_t i = 0; i < size(); ++i)
+    if (kinds_[i] == Kind::sparse) sparse_[i].merge_duplicates(team);
 }
 
 Gradient Gradients::get(size_t index) const {
@@ -135,11 +146,11 @@ Gradient Gradients::get(size_t index) const {
     const auto numbers = stored<T>(index);
     const bool is_sparse = kinds_[index] == Kind::sparse;
     Tensor copy = Tensor::copy_of<T>(
-        is_sparse ? sparse_[index].values.shape() : layout_->entries[index].spec.shape, numbers);
+        is_sparse ? sparse(index).values.shape() : layout_->entries[index].spec.shape, numbers);
     if (scale != 1)
       for (T& v : copy.flat<T>()) v *= static_cast<T>(scale);
     if (!is_sparse) return copy;
-    return IndexedSlices{std::move(copy), sparse_[index].indices, sparse_[index].dense_shape};
+    return IndexedSlices{std::move(copy), sparse(index).indices.clone(), sparse(index).dense_shape};
   });
 }
 

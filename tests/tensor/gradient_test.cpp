@@ -74,6 +74,51 @@ TEST(IndexedSlices, BadOnesAreRefused) {
   EXPECT_EQ(error_of([&] { validate(scalar); }), "IndexedSlices: a scalar has no rows");
 }
 
+TEST(SlicesBuffer, KeepsItsMemory) {
+  SlicesBuffer buffer;
+  const auto fill = [&](const IndexedSlices& s) {
+    buffer.assign(s.values, s.indices, s.dense_shape);
+    buffer.merge_duplicates();
+    return buffer.slices().values.data();
+  };
+  const void* first = fill(slices({3, 0, 3}, {1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(numbers<float>(buffer.slices().values), (std::vector<float>{3, 4, 6, 8}));
+  const void* second = fill(slices({1, 1, 0}, {1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(numbers<float>(buffer.slices().values), (std::vector<float>{5, 6, 4, 6}));
+  EXPECT_EQ(numbers<int64_t>(buffer.slices().indices), (std::vector<int64_t>{0, 1}));
+  const void* third = fill(slices({2}, {1, 2}));  // in order: stays where it was copied to
+  EXPECT_EQ(numbers<float>(buffer.slices().values), (std::vector<float>{1, 2}));
+  EXPECT_NE(first, second);  // rows move between two blocks
+  EXPECT_EQ(second, third);
+  EXPECT_EQ(fill(slices({3, 0, 3}, {1, 2, 3, 4, 5, 6})), first);
+}
+
+TEST(SlicesBuffer, TakesBothTypesOfIndices) {
+  SlicesBuffer buffer;
+  buffer.assign(Tensor::of<float>({2, 2}, {1, 2, 3, 4}), Tensor::of<int32_t>({2}, {3, 1}), {4, 2});
+  EXPECT_EQ(numbers<int64_t>(buffer.slices().indices), (std::vector<int64_t>{3, 1}));
+  EXPECT_EQ(error_of([&] {
+              buffer.assign(Tensor({1, 2}), Tensor::of<int32_t>({1}, {-1}), {4, 2});
+            }),
+            "IndexedSlices: index -1 is not a row of [4, 2]");
+}
+
+TEST(SlicesBuffer, ATeamAddsUpTheSameBits) {
+  constexpr int64_t kRows = 300, kWidth = 700;
+  Tensor values({kRows, kWidth}), indices({kRows}, DType::int64);
+  for (size_t i = 0; i < static_cast<size_t>(values.size()); ++i)
+    values.flat<float>()[i] = 1.0f / static_cast<float>(1 + i % 1009);
+  for (size_t k = 0; k < static_cast<size_t>(kRows); ++k)
+    indices.flat<int64_t>()[k] = static_cast<int64_t>(k * 37 % 41);
+  ThreadTeam team(3);
+  SlicesBuffer shared;
+  shared.assign(values, indices, {50, kWidth});
+  shared.merge_duplicates(&team);
+  const IndexedSlices alone = merge_duplicates({values, indices, {50, kWidth}});
+  EXPECT_EQ(shared.slices().indices.size(), 41);
+  EXPECT_EQ(numbers<float>(shared.slices().values), numbers<float>(alone.values));
+}
+
 TEST(Gradient, KnowsWhatItIs) {
   const Gradient absent, dense = Tensor({3}), sparse = slices({1}, {1, 2});
   EXPECT_FALSE(absent);

@@ -1,9 +1,11 @@
 // What stage 1 hands to stage 2 and stage 2 to stage 3.
 #pragma once
 
+#include <utility>
 #include <variant>
 #include <vector>
 
+#include "rein/base/thread_team.h"
 #include "rein/tensor/tensor.h"
 
 namespace rein {
@@ -23,6 +25,33 @@ void validate(const IndexedSlices& slices, Where where = Where::here());
 IndexedSlices merge_duplicates(const IndexedSlices& slices, Where where = Where::here());
 /// The whole array. Throws as `validate`.
 Tensor to_dense(const IndexedSlices& slices, Where where = Where::here());
+
+/// IndexedSlices that a step fills anew each time: their memory grows to the largest number of rows
+/// and is then kept, so that a step allocates none.
+class SlicesBuffer {
+ public:
+  /// Copies rows of a `dense_shape` array; indices are int32 or int64. Throws as `validate`.
+  void assign(const Tensor& values, const Tensor& indices, const Shape& dense_shape,
+              Where where = Where::here());
+  /// As the function of this name. Costs one look at the indices where rows are so already. The
+  /// team may help; without one the caller works alone.
+  void merge_duplicates(ThreadTeam* team = nullptr);
+
+  const IndexedSlices& slices() const { return slices_; }
+  Tensor& values() { return slices_.values; }
+
+ private:
+  struct Memory {
+    Buffer values, indices;
+  };
+  // Makes `slices_` the first `count` rows of `memory`, which has room for `room` of them.
+  void point_to(Memory& memory, int64_t count, int64_t room);
+
+  IndexedSlices slices_;
+  Memory now_, spare_;                             // slices_ looks at `now_`
+  std::vector<std::pair<int64_t, size_t>> order_;  // row, where it stands
+  std::vector<size_t> firsts_;                     // in `order_`, of each row
+};
 
 /// The gradient of a loss with respect to one variable: absent (the loss does not depend on it), a
 /// dense tensor, or rows of one. Clip functions keep it what it is, and where it is.

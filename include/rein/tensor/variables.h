@@ -120,12 +120,11 @@ class Gradients {
     return {reinterpret_cast<const T*>(block_.data()) + e.offset, e.size};
   }
   /// Of a sparse one, without `scale`.
-  IndexedSlices& sparse(size_t index) { return sparse_[index]; }
-  const IndexedSlices& sparse(size_t index) const { return sparse_[index]; }
+  const IndexedSlices& sparse(size_t index) const { return sparse_[index].slices(); }
   /// The stored numbers of a gradient that is not absent: the dense elements or the slices' values.
   template <class T>
   std::span<T> stored(size_t index) {
-    return kinds_[index] == Kind::sparse ? sparse_[index].values.template flat<T>()
+    return kinds_[index] == Kind::sparse ? sparse_[index].values().template flat<T>()
                                          : dense<T>(index);
   }
   template <class T>
@@ -138,6 +137,11 @@ class Gradients {
   /// Copies a gradient in. Shape and dtype must be the variable's, the rows of a sparse one rows of
   /// it; else InvalidArgument.
   void set(size_t index, const Gradient& gradient, Where where = Where::here());
+  /// Copies in a sparse one whose indices are int32 or int64. Throws as `set`.
+  void set_rows(size_t index, const Tensor& values, const Tensor& indices,
+                Where where = Where::here());
+  /// Brings the rows of every sparse gradient into rising order, each once, repeated ones added up.
+  void merge_duplicates();
   /// A copy with `scale` multiplied in.
   Gradient get(size_t index) const;
 
@@ -149,7 +153,7 @@ class Gradients {
   DType dtype_;
   Buffer block_;
   std::vector<Kind> kinds_;
-  std::vector<IndexedSlices> sparse_;
+  std::vector<SlicesBuffer> sparse_;
 };
 
 }  // namespace rein
