@@ -4,8 +4,14 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace rein::app {
+
+struct Phase {  // what all ops of one name take of a step
+  std::string name;
+  double ms = 0;
+};
 
 struct StepBench {
   std::string shape;
@@ -18,6 +24,7 @@ struct StepBench {
   double share = 0;         // gflops / ceiling_gflops
   double peak_mb = 0;       // resident memory of the process
   int64_t allocations = 0;  // calls of operator new in a step, once warm
+  std::vector<Phase> phases;  // in the order of a step
 };
 
 /// Trains a network of a named shape for about `seconds`: LSTM, linear layer, mean loss, clip by
@@ -26,7 +33,8 @@ struct StepBench {
 /// threads.
 StepBench bench_step(std::string_view shape, int threads, double seconds = 4);
 
-/// One JSON object on one line, with the fields by their names.
+/// One JSON object on one line, with the fields by their names; phases as an object of
+/// milliseconds.
 std::string to_json(const StepBench& result);
 
 }  // namespace rein::app

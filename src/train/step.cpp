@@ -12,6 +12,8 @@
 namespace rein {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 std::vector<Spec> specs_of(std::span<const Tensor> tensors) {
   std::vector<Spec> specs;
   for (const Tensor& t : tensors) specs.push_back(t.spec());
@@ -32,6 +34,8 @@ struct Step::Parts {
   AnyRule::State rule_state;
   std::optional<GradientRecording> compute;
   int64_t step = 0;
+  bool profiled = false;
+  OpTime process_time{.name = "process"}, apply_time{.name = "apply"};
 
   void make_states(Where where) {
     placed("record", where, [&] {
@@ -71,9 +75,10 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
     GradientRecording recorded(p.cost, specs_of(inputs), p.variables, p.team, p.options.seed,
                                where);
     if (p.variables.size() != p.variable_count) p.make_states(where);
+    recorded.profile(p.profiled);
     p.compute.emplace(std::move(recorded));
   }
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   StepInfo info{.step = p.step + 1};
 
   p.compute->run(inputs, static_cast<uint64_t>(info.step), where);  // 1 compute
@@ -81,16 +86,39 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   info.finite = std::isfinite(info.loss);
   Gradients& gradients = p.compute->gradients();
   gradients.team = &p.team;
+  const auto computed = Clock::now();
   placed("Step", where, [&] {
     p.process.update(gradients, p.process_state, p.variables, info);  // 2 process
   });
+  const auto processed = Clock::now();
   placed("Step", where, [&] {
     apply_updates(p.variables, gradients, p.rule, p.rule_state, info, p.team);  // 3 apply
   });
 
   p.step = info.step;
-  info.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const auto applied = Clock::now();
+  info.seconds = std::chrono::duration<double>(applied - start).count();
+  if (p.profiled) {
+    p.process_time.add(processed - computed);
+    p.apply_time.add(applied - processed);
+  }
   return info;
+}
+
+void Step::profile(bool on) {
+  Parts& p = *parts_;
+  p.profiled = on;
+  p.process_time = {.name = "process"};
+  p.apply_time = {.name = "apply"};
+  if (p.compute) p.compute->profile(on);
+}
+
+std::vector<OpTime> Step::op_times() const {
+  const Parts& p = *parts_;
+  if (!p.profiled || !p.compute) return {};
+  std::vector<OpTime> times = p.compute->recording().op_times();
+  times.insert(times.end(), {p.process_time, p.apply_time});
+  return times;
 }
 
 Tensor Step::metric(size_t i) const { return parts_->compute.value().metric(i).clone(); }

@@ -146,9 +146,11 @@ TEST(Options, BenchPrintsOneObject) {
   EXPECT_EQ(f.code, 0) << f.err;
   const auto json = nlohmann::json::parse(f.out);
   for (const char* key : {"shape", "threads", "ms_min", "ms_median", "gflop", "gflops",
-                          "ceiling_gflops", "share", "peak_mb", "allocations"})
+                          "ceiling_gflops", "share", "peak_mb", "allocations", "phases"})
     EXPECT_TRUE(json.contains(key)) << key;
-  EXPECT_EQ(json.size(), 10u);
+  EXPECT_EQ(json.size(), 11u);
+  for (const char* phase : {"lstm", "lstm_grad", "matmul", "process", "apply"})
+    EXPECT_GT(json["phases"].value(phase, 0.0), 0) << phase;
 }
 
 }  // namespace

@@ -160,6 +160,38 @@ TEST(Recording, LongChainsUseLittleMemory) {
   EXPECT_EQ(numbers(r.output(0)), numbers(chain({&in, 1})[0].tensor()));
 }
 
+TEST(Recording, ResultsTakeOverArgumentsThatDie) {
+  ThreadTeam team;
+  const Spec logits{{64, 100}, DType::float32}, labels{{64}, DType::int32};
+  const Spec specs[] = {logits, labels};
+  const auto arrays = [&](const ModelFunction& f) {
+    const Recording r = record_forward(f, specs, team);
+    return r.arena_bytes() / logits.bytes();  // small ones are less than one
+  };
+  const auto loss_of = [](const Value& x, In in) {
+    return reduce_sum(sparse_softmax_cross_entropy_with_logits(x, in[1]));
+  };
+  // Beside the input, which lives on: logits, whose gradient takes their place, ...
+  EXPECT_EQ(arrays([&](In in) {
+              const Value x = tanh(in[0]);
+              return Values{gradients(loss_of(x, in), {&x, 1})[0], in[0]};
+            }),
+            2u);
+  // ... one array that a chain goes through, also as the second argument.
+  EXPECT_EQ(arrays([&](In in) { return Values{1.0 - exp(tanh(in[0] + 1.0)), in[0]}; }), 2u);
+  // Not where the argument is read later, or is an output.
+  EXPECT_EQ(arrays([&](In in) {
+              const Value x = tanh(in[0]);
+              return Values{exp(x) / x, in[0]};
+            }),
+            3u);
+  EXPECT_EQ(arrays([&](In in) {
+              const Value x = tanh(in[0]);
+              return Values{exp(x), x, in[0]};
+            }),
+            3u);
+}
+
 // A graph with values of many sizes and many spans of life.
 Values tangle(In in) {
   Values alive = {in[0]};
@@ -213,6 +245,31 @@ TEST(Recording, SharedMemoryDoesNotChangeResults) {
     for (size_t i = 0; i < want.size(); ++i)
       ASSERT_EQ(numbers(r.output(i)), numbers(want[i].tensor())) << i;
   }
+}
+
+TEST(Recording, MeasuresItsOps) {
+  ThreadTeam team;
+  Recording r = record_forward(
+      [](In in) {
+        return Values{tanh(exp(in[0])), exp(in[0] + 1.0)};
+      },
+      {&kRow, 1}, team);
+  const Tensor x(kRow);
+  r.run({&x, 1});
+  EXPECT_TRUE(r.op_times().empty());
+  r.profile(true);
+  r.run({&x, 1});
+  r.run({&x, 1});
+  std::vector<std::pair<std::string_view, int64_t>> calls;
+  for (const OpTime& t : r.op_times()) {
+    calls.emplace_back(t.name, t.calls);
+    EXPECT_GT(t.seconds, 0) << t.name;
+  }
+  EXPECT_EQ(calls, (std::vector<std::pair<std::string_view, int64_t>>{
+                       {"exp", 4}, {"tanh", 2}, {"add", 2}}));
+  r.profile(false);
+  r.run({&x, 1});
+  EXPECT_TRUE(r.op_times().empty());
 }
 
 TEST(Recording, InputsAreCopiedAndMayBeOutputs) {

@@ -30,6 +30,25 @@ TEST(Step, TellsLossAndNumberAndLeavesNormsUnmeasured) {
   EXPECT_EQ(train(model.x, model.y, model.ids).step, 2);
 }
 
+TEST(Step, MeasuresWhereItsTimeGoes) {
+  SmallModel model;
+  Step train = record(model.cost(), model.vars, chain(MeasureNorm{}), Adam{});
+  EXPECT_TRUE(train.op_times().empty());
+  train.profile(true);
+  double seconds = 0;
+  for (int i = 0; i < 2; ++i) seconds += train(model.x, model.y, model.ids).seconds;
+  const auto times = train.op_times();
+  ASSERT_GT(times.size(), 2u);
+  double sum = 0;
+  for (const OpTime& t : times) sum += t.seconds;
+  EXPECT_GT(sum, 0);
+  EXPECT_LE(sum, seconds);
+  for (const OpTime& t : std::span(times).last(2)) EXPECT_EQ(t.calls, 2) << t.name;
+  EXPECT_EQ(times.back().name, "apply");
+  train.profile(false);
+  EXPECT_TRUE(train.op_times().empty());
+}
+
 TEST(Step, NormsAroundAFunctionOfTheUsers) {
   SmallModel model;
   Step train = record(

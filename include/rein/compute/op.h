@@ -100,7 +100,10 @@ InvalidArgument rule_error(std::string_view op, std::string_view what, Specs got
 ///  - `size_t scratch(Specs in) const`: bytes of scratch memory for `forward`;
 ///  - `std::vector<int64_t> views(Specs in) const`: not empty when the results are no new numbers
 ///    but pieces of argument 0, at these offsets (in elements); `forward` is then not called, and
-///    the other arguments are there for the gradient rule alone.
+///    the other arguments are there for the gradient rule alone;
+///  - `bool may_overwrite(size_t argument) const`: whether `forward` still works when its first
+///    result lies where that argument lies (of the same size). A recording then spends no memory
+///    on the result, if nobody reads the argument later.
 template <class T>
 concept OpDef = std::equality_comparable<T> &&
     requires(const T op, Specs specs, const Run& run, Ins in, Outs out) {
@@ -124,6 +127,7 @@ struct OpRecord {
   Cotangents (*vjp)(const void* op, const Backward& b);
   size_t (*scratch)(const void* op, Specs in);
   std::vector<int64_t> (*views)(const void* op, Specs in);
+  bool (*may_overwrite)(const void* op, size_t argument);
   bool (*equal)(const void* a, const void* b);
   const OpRecord* next = nullptr;  // the list of all records, see `first_op`
 
@@ -164,6 +168,12 @@ constexpr OpRecord make_record() {
       return static_cast<const T*>(op)->views(in);
     else
       return {};
+  };
+  r.may_overwrite = [](const void* op, size_t argument) {
+    if constexpr (requires(const T t) { t.may_overwrite(argument); })
+      return static_cast<const T*>(op)->may_overwrite(argument);
+    else
+      return false;
   };
   r.equal = [](const void* a, const void* b) {
     return *static_cast<const T*>(a) == *static_cast<const T*>(b);

@@ -1,6 +1,7 @@
 // A graph, planned once and replayed: no allocation, no shape inference.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <span>
@@ -12,6 +13,17 @@ namespace rein {
 
 /// What a recording computes, of its inputs.
 using ModelFunction = std::function<Values(std::span<const Value> inputs)>;
+
+/// How long the ops of one name took together.
+struct OpTime {
+  std::string_view name;
+  int64_t calls = 0;
+  double seconds = 0;
+  void add(std::chrono::duration<double> time) {
+    ++calls;
+    seconds += time.count();
+  }
+};
 
 /// Inputs and outputs of a recorded graph, its memory laid out in one arena that values share when
 /// their lives do not overlap. Made by `record_forward`, or inside a
@@ -37,6 +49,12 @@ class Recording {
   /// Returns whether it is: never after the first run.
   bool pin_output(size_t i, void* data);
 
+  /// From now on runs measure each op (at two looks on the clock), from zero; or no longer.
+  void profile(bool on);
+  /// Of all runs since then, in the order in which a run comes to them first.
+  std::vector<OpTime> op_times() const;
+
+  /// Of all values that share the arena, and the scratch memory of the ops.
   size_t arena_bytes() const;
   /// Ops that one run executes.
   size_t instruction_count() const;
@@ -66,6 +84,7 @@ class GradientRecording {
   double loss() const { return recording_.output(0).item(); }
   Gradients& gradients() { return gradients_; }
   const Recording& recording() const { return recording_; }
+  void profile(bool on) { recording_.profile(on); }
   /// What the function returned after the loss.
   Tensor metric(size_t i) const { return recording_.output(1 + i); }
 

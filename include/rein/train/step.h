@@ -55,6 +55,11 @@ class Step {
   /// How many steps have been run, those that a transform skipped included (a rule counts without
   /// them).
   int64_t step() const;
+  /// From now on steps measure where their time goes, from zero; or no longer.
+  void profile(bool on);
+  /// Of all steps since then: the ops of the recording by name, then `process` and `apply`.
+  std::vector<OpTime> op_times() const;
+
   /// Of the recording: bytes of memory, ops a run.
   size_t arena_bytes() const;
   size_t instruction_count() const;

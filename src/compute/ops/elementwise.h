@@ -9,6 +9,7 @@ namespace rein {
 template <kernels::Unary kFunction>
 struct UnaryOp {
   bool operator==(const UnaryOp&) const = default;
+  bool may_overwrite(size_t) const { return true; }
   Spec infer(Specs in) const {
     require_floating(in[0]);
     return in[0];
@@ -24,6 +25,7 @@ struct UnaryOp {
 template <kernels::Binary kFunction>
 struct BinaryOp {
   bool operator==(const BinaryOp&) const = default;
+  bool may_overwrite(size_t) const { return true; }
   Spec infer(Specs in) const {
     require_floating(in[0]);
     require_same_dtype(in[0], in[1]);
@@ -41,6 +43,7 @@ struct BinaryOp {
 template <kernels::Ternary kFunction>
 struct TernaryOp {
   bool operator==(const TernaryOp&) const = default;
+  bool may_overwrite(size_t) const { return true; }
   Spec infer(Specs in) const {
     require_floating(in[0]);
     require_same_dtype(in[0], in[1]);

@@ -54,6 +54,7 @@ Cotangents through_grad(const Value& labels, const Value& logits, const Value& u
 struct CrossEntropyGrad {  // labels, logits, upstream
   static constexpr std::string_view name = "softmax_cross_entropy_grad";
   bool operator==(const CrossEntropyGrad&) const = default;
+  bool may_overwrite(size_t argument) const { return argument == 1; }
 
   Spec infer(Specs in) const { return in[1]; }
   void forward(const Run& run, Ins in, Outs out) const {
@@ -91,6 +92,7 @@ struct CrossEntropy {  // labels, logits
 struct SparseCrossEntropyGrad {  // logits, labels, upstream
   static constexpr std::string_view name = "sparse_softmax_cross_entropy_grad";
   bool operator==(const SparseCrossEntropyGrad&) const = default;
+  bool may_overwrite(size_t argument) const { return argument == 0; }
 
   Spec infer(Specs in) const { return in[0]; }
   void forward(const Run& run, Ins in, Outs out) const {
