@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include <algorithm>
 #include <chrono>
@@ -178,6 +179,12 @@ class Ceiling {
   double best_ = 0;
 };
 
+double process_cpu_ms() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return 1e3 * static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_nsec);
+}
+
 double peak_megabytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -190,12 +197,14 @@ StepBench bench_step(std::string_view name, int threads, double seconds) {
   const StepShape& shape = shape_of(name);
   if (threads < 0)
     throw UsageError(fmt::format("bench step: {} threads; 0 takes all there are", threads));
-  Ceiling ceiling(threads);
   Network network(shape);
-  Step step = network.step(ceiling.threads());
+  Step step = network.step(threads);
   const Tensor inputs[] = {draw_inputs(shape), draw_targets(shape)};
+  step.run(inputs);
+  const double start_ms = process_cpu_ms();
+  Ceiling ceiling(threads);
 
-  constexpr int kWarmUp = 3, kFewest = 10, kBurst = 4;
+  constexpr int kWarmUp = 2, kFewest = 10, kBurst = 4;
   for (int i = 0; i < kWarmUp; ++i) step.run(inputs);
   const int64_t before = allocation_count();
   step.run(inputs);
@@ -227,6 +236,7 @@ StepBench bench_step(std::string_view name, int threads, double seconds) {
   result.share = result.gflops / result.ceiling_gflops;
   result.peak_mb = peak_megabytes();
   result.allocations = allocations;
+  result.start_ms = start_ms;
   for (const OpTime& time : step.op_times())
     result.phases.push_back({std::string(time.name), 1e3 * time.seconds / kBurst});
   return result;
@@ -239,9 +249,9 @@ std::string to_json(const StepBench& r) {
   return fmt::format(
       R"({{"shape": "{}", "threads": {}, "ms_min": {:.4f}, "ms_median": {:.4f}, "gflop": {:.6f}, )"
       R"("gflops": {:.2f}, "ceiling_gflops": {:.2f}, "share": {:.4f}, "peak_mb": {:.1f}, )"
-      R"("allocations": {}, "phases": {{{}}}}})",
+      R"("allocations": {}, "start_ms": {:.2f}, "phases": {{{}}}}})",
       r.shape, r.threads, r.ms_min, r.ms_median, r.gflop, r.gflops, r.ceiling_gflops, r.share,
-      r.peak_mb, r.allocations, phases);
+      r.peak_mb, r.allocations, r.start_ms, phases);
 }
 
 }  // namespace rein::app

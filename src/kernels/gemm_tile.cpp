@@ -1,17 +1,21 @@
-// One product on one thread: oneDNN for float, Eigen for double, a plain loop where a call would
-// cost more than the product.
+// One product on one thread: oneDNN for float, Eigen for double, loops of our own where a call
+// would cost more than the product.
 #define EIGEN_DONT_PARALLELIZE
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 
 #include <Eigen/Core>
+#include <algorithm>
+#include <type_traits>
 
-#include "rein/kernels/gemm.h"
+#include "kernels/gemm_small.h"
 
 namespace rein::kernels {
 namespace {
 
-constexpr int64_t kSmall = 512;  // multiplications that a plain loop does in the time of a call
+// Multiplications that loops of our own do in about the time that the library takes. A program
+// without larger products is spared the library's first call, which takes 30 milliseconds.
+constexpr int64_t kSmallFloats = 1 << 18, kTiny = 512;
 
 // oneDNN asks OpenMP how many threads there are and trusts the answer: where OpenMP then delivers
 // fewer (OMP_THREAD_LIMIT, OMP_DYNAMIC), a part of c is never written, and no error is returned.
@@ -67,7 +71,13 @@ bool library_gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const dou
 template <class T>
 void gemm_tile(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
                const T* b, int64_t ldb, T beta, T* c, int64_t ldc) noexcept {
-  const bool small = m * n * k <= kSmall || k == 0;
+  const bool tiny = m * n * k <= kTiny;
+  if constexpr (std::is_same_v<T, float>) {
+    // Not matrix times vector, which the library does three times as fast.
+    if (k > 0 && (tiny || (m * n * k <= kSmallFloats && std::min(m, n) >= 4)))
+      return simd::small_gemm(ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc);
+  }
+  const bool small = tiny || k == 0;
   if (small || !library_gemm(ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc))
     ref::gemm(ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc);
 }

@@ -145,10 +145,11 @@ TEST(Options, BenchPrintsOneObject) {
       rein(folder, {"bench", "step", "--shape=tiny", "--threads=1", "--seconds=0", "--json"});
   EXPECT_EQ(f.code, 0) << f.err;
   const auto json = nlohmann::json::parse(f.out);
-  for (const char* key : {"shape", "threads", "ms_min", "ms_median", "gflop", "gflops",
-                          "ceiling_gflops", "share", "peak_mb", "allocations", "phases"})
+  for (const char* key :
+       {"shape", "threads", "ms_min", "ms_median", "gflop", "gflops", "ceiling_gflops", "share",
+        "peak_mb", "allocations", "start_ms", "phases"})
     EXPECT_TRUE(json.contains(key)) << key;
-  EXPECT_EQ(json.size(), 11u);
+  EXPECT_EQ(json.size(), 12u);
   for (const char* phase : {"lstm", "lstm_grad", "matmul", "process", "apply"})
     EXPECT_GT(json["phases"].value(phase, 0.0), 0) << phase;
 }
