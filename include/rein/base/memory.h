@@ -21,6 +21,9 @@ class Buffer {
 
  private:
   struct Free {
+    Free() noexcept : mapped(0) {}
+    explicit Free(size_t bytes) noexcept : mapped(bytes) {}
+    size_t mapped;  // bytes from the system itself; 0: from the heap
     void operator()(std::byte* p) const noexcept;
   };
   std::unique_ptr<std::byte[], Free> data_;
