@@ -25,7 +25,8 @@ INSTANTIATE_TEST_SUITE_P(Lstm, LstmOfSizes,
                                          LstmSizes{300, 1, 3, 8},     // inputs in two products
                                          LstmSizes{20, 50, 11, 64},   // tiles of unlike size
                                          LstmSizes{28, 128, 28, 32},  // eight tiles
-                                         LstmSizes{2, 64, 200, 130}));
+                                         LstmSizes{2, 64, 200, 130},  //
+                                         LstmSizes{3, 2, 90, 520}));  // few rows, many units
 
 TEST_P(LstmOfSizes, FusedAgreesWithThePlainTwinInDouble) {
   Problem<double> plain(GetParam());

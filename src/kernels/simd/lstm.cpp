@@ -15,6 +15,18 @@ namespace rein::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
+// How many of `wide` panels of one step are worth handing to a thread: a few microseconds of work.
+int64_t panels_a_task(const LstmSizes& s, int64_t wide) {
+  constexpr int64_t kWorthSharing = int64_t{1} << 17;  // multiplications
+  const int64_t one = s.batch * (s.inputs + s.units) * wide * kGates;
+  return std::max<int64_t>(1, kWorthSharing / std::max<int64_t>(1, one));
+}
+
+// Whether there are too few rows for each thread to have some, and units enough to share instead.
+bool shares_units(const ThreadTeam& team, const LstmSizes& s) {
+  return team.size() > 1 && s.batch < 2 * kTileRows && blocks_of(s.units) > panels_a_task(s, 4);
+}
+
 // Tiles of one step: R rows of one panel, from sums to c and h.
 struct ForwardTile {
   const LstmSizes& s;
@@ -66,6 +78,18 @@ void forward_rows(const LstmSizes& s, const LstmForward<float>& f, const float* 
   for (int64_t t = 0; t < s.steps; ++t)
     for (int64_t p = 0; p < panels_of(s.units); ++p)
       for_row_blocks(from, to, ForwardTile{s, f, weights, biases, t, p});
+}
+
+// All rows through all steps, the panels of each step shared out.
+void forward_panels(ThreadTeam& team, const LstmSizes& s, const LstmForward<float>& f,
+                    const float* weights, const float* biases) {
+  for (int64_t t = 0; t < s.steps; ++t)
+    team.run_ranges(panels_of(s.units), panels_a_task(s, 1),
+                    [&](int64_t begin, int64_t end) HWY_ATTR {
+                      const FlushToZero flush;
+                      for (int64_t p = begin; p < end; ++p)
+                        for_row_blocks(0, s.batch, ForwardTile{s, f, weights, biases, t, p});
+                    });
 }
 
 // Rows [from, to) of one block of columns, in tiles as wide as the block.
@@ -140,18 +164,36 @@ struct BackwardTile {
   }
 };
 
-void backward_rows(const LstmSizes& s, const LstmBackward<float>& b, const float* weights,
-                   float* dz, float* dc, int64_t from, int64_t to) {
-  const FlushToZero flush;
+// dc after the last step.
+void begin_backward(const LstmSizes& s, const LstmBackward<float>& b, float* dc, int64_t from,
+                    int64_t to) {
   for (int64_t p = 0; p < panels_of(s.units); ++p)
     for (int64_t row = from; row < to; ++row) {
       const Floats d;
       hn::StoreU(b.d_c ? load_units(b.d_c + row * s.units, p, s.units) : hn::Zero(d), d,
                  dc + (p * s.batch + row) * kLanes);
     }
+}
+
+void backward_rows(const LstmSizes& s, const LstmBackward<float>& b, const float* weights,
+                   float* dz, float* dc, int64_t from, int64_t to) {
+  const FlushToZero flush;
+  begin_backward(s, b, dc, from, to);
   for (int64_t t = s.steps; t-- > 0;)
     for (int64_t block = 0; block < blocks_of(s.units); ++block)
       for_block<BackwardTile>(from, to, block, s.units, s, b, weights, dz, dc, t, block);
+}
+
+void backward_blocks(ThreadTeam& team, const LstmSizes& s, const LstmBackward<float>& b,
+                     const float* weights, float* dz, float* dc) {
+  begin_backward(s, b, dc, 0, s.batch);
+  for (int64_t t = s.steps; t-- > 0;)
+    team.run_ranges(
+        blocks_of(s.units), panels_a_task(s, 4), [&](int64_t begin, int64_t end) HWY_ATTR {
+          const FlushToZero flush;
+          for (int64_t block = begin; block < end; ++block)
+            for_block<BackwardTile>(0, s.batch, block, s.units, s, b, weights, dz, dc, t, block);
+        });
 }
 
 // Rows of dz times transposed weights: dx of all steps, or dh before the first.
@@ -268,6 +310,7 @@ void Forward(ThreadTeam& team, const LstmSizes& s, const LstmForward<float>& f, 
   float* weights = scratch;
   float* biases = weights + panels_of(s.units) * (s.inputs + s.units) * kGates;
   pack_weights(team, s, f, weights, biases);
+  if (shares_units(team, s)) return forward_panels(team, s, f, weights, biases);
   for_row_groups(team, s.batch, [&](int64_t from, int64_t to) HWY_ATTR {
     forward_rows(s, f, weights, biases, from, to);
   });
@@ -281,8 +324,10 @@ void Backward(ThreadTeam& team, const LstmSizes& s, const LstmBackward<float>& b
   float* weights = dc + panels * s.batch * kLanes;
   const float* h_kernel = b.kernel + s.inputs * 4 * s.units;
   pack_transposed(team, s, h_kernel, s.units, weights);
+  const bool by_units = shares_units(team, s);
+  if (by_units) backward_blocks(team, s, b, weights, dz, dc);
   for_row_groups(team, s.batch, [&](int64_t from, int64_t to) HWY_ATTR {
-    backward_rows(s, b, weights, dz, dc, from, to);
+    if (!by_units) backward_rows(s, b, weights, dz, dc, from, to);
     if (b.dh0) input_rows(s, dz, weights, s.units, b.dh0, from, to);
     if (b.dc0)
       for (int64_t p = 0; p < panels; ++p)
