@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
+#include <limits>
 
 #include "rein/kernels/norm.h"
 
@@ -11,10 +11,10 @@ namespace {
 
 template <class T>
 double norm_by_blocks(std::span<const T> x) {
-  std::vector<double> norms;
+  JointNorm joint;
   for (size_t at = 0; at < x.size(); at += kNormBlock)
-    norms.push_back(block_norm(x.subspan(at, std::min(kNormBlock, x.size() - at))));
-  return joint_norm(norms);
+    joint.add(block_norm(x.subspan(at, std::min(kNormBlock, x.size() - at))));
+  return joint.value();
 }
 
 }  // namespace
@@ -33,17 +33,31 @@ double block_norm(std::span<const double> x) {
   return sum > 1e-280 && sum < 1e300 ? std::sqrt(sum) : joint_norm(x);
 }
 
-double joint_norm(std::span<const double> norms) {
-  double largest = 0;
-  for (double v : norms) {
-    if (std::isnan(v)) return v;
-    largest = std::max(largest, std::abs(v));
+void JointNorm::add(double norm) {
+  norm = std::abs(norm);
+  if (std::isnan(norm) || std::isnan(largest_)) {
+    largest_ = std::numeric_limits<double>::quiet_NaN();
+    return;
   }
-  if (largest == 0 || std::isinf(largest)) return largest;
-  const double factor = unit_factor(largest);
-  double sum = 0;
-  for (double v : norms) sum += (v * factor) * (v * factor);
-  return std::sqrt(sum) / factor;
+  if (norm > largest_) {
+    largest_ = norm;
+    if (std::isinf(norm)) return;
+    const double factor = unit_factor(norm), change = factor / factor_;
+    if (sum_ > 0) sum_ *= change * change;  // a power of two below 1
+    factor_ = factor;
+  }
+  if (!std::isinf(largest_)) sum_ += (norm * factor_) * (norm * factor_);
+}
+
+double JointNorm::value() const {
+  if (largest_ == 0 || !std::isfinite(largest_)) return largest_;
+  return std::sqrt(sum_) / factor_;
+}
+
+double joint_norm(std::span<const double> norms) {
+  JointNorm joint;
+  for (double norm : norms) joint.add(norm);
+  return joint.value();
 }
 
 double l2_norm(std::span<const float> x) { return norm_by_blocks(x); }

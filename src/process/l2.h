@@ -13,7 +13,17 @@ inline constexpr size_t kNormBlock = 16384;
 double block_norm(std::span<const float> x);
 double block_norm(std::span<const double> x);
 
-/// The norm of several things together, from the norm of each. Of one: that norm, to the bit.
+/// The norm of several things together, from the norm of each, which come one by one. Of one: that
+/// norm, to the bit. Squares are added in the order in which norms come, scaled by a power of two,
+/// so that nothing overflows.
+class JointNorm {
+ public:
+  void add(double norm);
+  double value() const;
+
+ private:
+  double largest_ = 0, factor_ = 1, sum_ = 0;  // sum_ is of (norm factor_)^2
+};
 double joint_norm(std::span<const double> norms);
 
 /// Of any number: the joint norm of its blocks.
