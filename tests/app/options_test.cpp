@@ -154,5 +154,14 @@ TEST(Options, BenchPrintsOneObject) {
     EXPECT_GT(json["phases"].value(phase, 0.0), 0) << phase;
 }
 
+TEST(Options, AStepAllocatesNothing) {
+  TemporaryFolder folder;
+  for (const char* shape : {"tiny", "charrnn"}) {  // dense gradients; rows of an embedding
+    const Finished f = rein(folder, {"bench", "step", std::string("--shape=") + shape,
+                                     "--threads=2", "--seconds=0", "--json"});
+    EXPECT_EQ(nlohmann::json::parse(f.out)["allocations"], 0) << shape;
+  }
+}
+
 }  // namespace
 }  // namespace rein::test
