@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "bench_step.h"
+#include "bench_stream.h"
 #include "commands.h"
 
 namespace rein::app {
@@ -8,7 +9,7 @@ namespace rein::app {
 int measure_step(const BenchStepRequest& request) {
   const StepBench b = bench_step(request.shape, request.threads, request.seconds);
   if (request.json) {
-    fmt::print("{}\n", to_json(b));
+    fmt::print("{}\n", as_json(b));
     return kOk;
   }
   fmt::print(
@@ -19,6 +20,32 @@ int measure_step(const BenchStepRequest& request) {
       b.peak_mb, b.allocations);
   for (const Phase& p : b.phases)
     if (p.ms >= 0.001) fmt::print("  {:<40} {:9.3f} ms\n", p.name, p.ms);
+  return kOk;
+}
+
+int measure_optimizer(const BenchOptimizerRequest& request) {
+  const OptimizerBench b = bench_optimizer(request.settings);
+  if (request.json) {
+    fmt::print("{}\n", as_json(b));
+    return kOk;
+  }
+  fmt::print(
+      "{} and {} on {} parameters in {} tensors, {} threads: {:.3f} ms at best, {:.3f} in the "
+      "median\n"
+      "  clip {:.3f} ms, rule {:.3f} ms; {:.0f} MB at {:.1f} GB/s of an in-place stream: {:.0f} % "
+      "of the bound; {} allocations\n",
+      b.clip, b.rule, b.parameters, b.tensors, b.threads, b.ms_min, b.ms_median, b.process_ms,
+      b.apply_ms, 1e-6 * b.bytes, b.stream_gbps, 100 * b.share, b.allocations);
+  return kOk;
+}
+
+int measure_stream(const BenchStreamRequest& request) {
+  const StreamBench b = bench_stream(request.threads, request.seconds);
+  if (request.json)
+    fmt::print("{}\n", as_json(b));
+  else
+    fmt::print("{:.0f} MB on {} threads: {:.1f} GB/s in place, {:.1f} read\n", b.megabytes,
+               b.threads, b.in_place_gbps, b.read_gbps);
   return kOk;
 }
 

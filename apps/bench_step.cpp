@@ -5,24 +5,18 @@
 #include <time.h>
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "allocations.h"
-#include "rein/kernels/gemm.h"
+#include "bench_ceiling.h"
+#include "bench_clock.h"
 #include "rein/rein.h"
 #include "usage_error.h"
 
 namespace rein::app {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // ---------------------------------------------------------------- what is trained
 
@@ -142,42 +136,7 @@ Tensor draw_targets(const StepShape& s) {
   return y;
 }
 
-// ---------------------------------------------------------------- the ceiling
-
-// The fastest that all threads together have multiplied so far.
-class Ceiling {
- public:
-  explicit Ceiling(int threads) : team_(threads), work_(static_cast<size_t>(team_.size())) {
-    if (!kernels::gemm_self_test(team_)) throw Error("bench step: products come out wrong");
-  }
-
-  void measure() {
-    constexpr int kRepetitions = 8;
-    team_.run(team_.size(), [](int64_t) {});  // wakes the threads
-    const auto start = Clock::now();
-    team_.run(team_.size(), [&](int64_t thread) {
-      Work& w = work_[static_cast<size_t>(thread)];
-      for (int i = 0; i < kRepetitions; ++i)
-        kernels::gemm_tile<float>(kernels::Trans::no, kernels::Trans::no, kM, kN, kK, w.a.data(),
-                                  kK, w.b.data(), kN, 0, w.c.data(), kN);
-    });
-    const double gflop = 2e-9 * kM * kN * kK * kRepetitions * team_.size();
-    best_ = std::max(best_, gflop / seconds_since(start));
-  }
-  double gflops() const { return best_; }
-  int threads() const { return team_.size(); }
-
- private:
-  static constexpr int64_t kM = 128, kN = 512, kK = 128;
-  struct Work {
-    std::vector<float> a = std::vector<float>(kM * kK, 0.5f);
-    std::vector<float> b = std::vector<float>(kK * kN, 0.25f);
-    std::vector<float> c = std::vector<float>(kM * kN);
-  };
-  ThreadTeam team_;
-  std::vector<Work> work_;
-  double best_ = 0;
-};
+// ---------------------------------------------------------------- what is measured
 
 double process_cpu_ms() {
   timespec time{};
@@ -195,8 +154,7 @@ double peak_megabytes() {
 
 StepBench bench_step(std::string_view name, int threads, double seconds) {
   const StepShape& shape = shape_of(name);
-  if (threads < 0)
-    throw UsageError(fmt::format("bench step: {} threads; 0 takes all there are", threads));
+  checked_threads("bench step", threads);
   const double before_data = process_cpu_ms();
   const Tensor inputs[] = {draw_inputs(shape), draw_targets(shape)};
   const double data_ms = process_cpu_ms() - before_data;
@@ -212,17 +170,12 @@ StepBench bench_step(std::string_view name, int threads, double seconds) {
   step.run(inputs);
   const int64_t allocations = allocation_count() - before;
 
-  std::vector<double> times;
+  Times times;
   const auto start = Clock::now();
-  while (times.size() < kFewest || seconds_since(start) < seconds) {
+  while (times.count() < kFewest || seconds_since(start) < seconds) {
     ceiling.measure();
-    for (int i = 0; i < kBurst; ++i) {
-      const auto begin = Clock::now();
-      step.run(inputs);
-      times.push_back(seconds_since(begin));
-    }
+    for (int i = 0; i < kBurst; ++i) times.measure([&] { step.run(inputs); });
   }
-  std::ranges::sort(times);
 
   step.profile(true);  // apart, as looking at the clock takes time too
   for (int i = 0; i < kBurst; ++i) step.run(inputs);
@@ -230,10 +183,10 @@ StepBench bench_step(std::string_view name, int threads, double seconds) {
   StepBench result;
   result.shape = name;
   result.threads = ceiling.threads();
-  result.ms_min = 1e3 * times.front();
-  result.ms_median = 1e3 * times[times.size() / 2];
+  result.ms_min = 1e3 * times.least();
+  result.ms_median = 1e3 * times.median();
   result.gflop = gflop_of(shape);
-  result.gflops = result.gflop / times.front();
+  result.gflops = result.gflop / times.least();
   result.ceiling_gflops = ceiling.gflops();
   result.share = result.gflops / result.ceiling_gflops;
   result.peak_mb = peak_megabytes();
@@ -244,7 +197,7 @@ StepBench bench_step(std::string_view name, int threads, double seconds) {
   return result;
 }
 
-std::string to_json(const StepBench& r) {
+std::string as_json(const StepBench& r) {
   std::string phases;
   for (const Phase& p : r.phases)
     phases += fmt::format(R"({}"{}": {:.4f})", phases.empty() ? "" : ", ", p.name, p.ms);

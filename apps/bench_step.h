@@ -37,6 +37,6 @@ StepBench bench_step(std::string_view shape, int threads, double seconds = 4);
 
 /// One JSON object on one line, with the fields by their names; phases as an object of
 /// milliseconds.
-std::string to_json(const StepBench& result);
+std::string as_json(const StepBench& result);
 
 }  // namespace rein::app

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "bench_optimizer.h"
 #include "train_settings.h"
 
 namespace rein::app {
@@ -47,5 +48,18 @@ struct BenchStepRequest {
   bool json = false;
 };
 int measure_step(const BenchStepRequest& request);
+
+struct BenchOptimizerRequest {
+  OptimizerBenchSettings settings;
+  bool json = false;
+};
+int measure_optimizer(const BenchOptimizerRequest& request);
+
+struct BenchStreamRequest {
+  int threads = 0;
+  double seconds = 2;
+  bool json = false;
+};
+int measure_stream(const BenchStreamRequest& request);
 
 }  // namespace rein::app

@@ -50,6 +50,8 @@ struct Arguments {
   EvalRequest eval;
   PredictRequest predict;
   BenchStepRequest bench_step;
+  BenchOptimizerRequest bench_optimizer;
+  BenchStreamRequest bench_stream;
 };
 
 void add_train(CLI::App& app, Arguments& a) {
@@ -104,18 +106,44 @@ void add_predict(CLI::App& app, Arguments& a) {
   add_threads(*predict, a.predict.threads);
 }
 
+CLI::App& add_bench_command(CLI::App& bench, const char* name, const char* help, int& threads,
+                            double& seconds, bool& json) {
+  CLI::App* command = bench.add_subcommand(name, help);
+  add_threads(*command, threads);
+  command->add_option("--seconds", seconds, "how long")
+      ->type_name("SECONDS")
+      ->default_str(fmt::format("{}", seconds))
+      ->check(within(0.0, 3600.0));
+  command->add_flag("--json", json, "one JSON object on one line");
+  return *command;
+}
+
 void add_bench(CLI::App& app, Arguments& a) {
   CLI::App* bench = app.add_subcommand("bench", "Measure speed");
-  CLI::App* step = bench->add_subcommand("step", "One training step of a named shape");
-  step->add_option("--shape", a.bench_step.shape, "what is trained")
+  BenchStepRequest& step = a.bench_step;
+  add_bench_command(*bench, "step", "One training step of a named shape", step.threads,
+                    step.seconds, step.json)
+      .add_option("--shape", step.shape, "what is trained")
       ->type_name("NAME")
-      ->default_str(a.bench_step.shape);
-  add_threads(*step, a.bench_step.threads);
-  step->add_option("--seconds", a.bench_step.seconds, "how long")
-      ->type_name("SECONDS")
-      ->default_str("4")
-      ->check(within(0.0, 3600.0));
-  step->add_flag("--json", a.bench_step.json, "one JSON object on one line");
+      ->default_str(step.shape);
+
+  OptimizerBenchSettings& o = a.bench_optimizer.settings;
+  CLI::App& optimizer =
+      add_bench_command(*bench, "optimizer", "Clipping and applying gradients, against memory",
+                        o.threads, o.seconds, a.bench_optimizer.json);
+  optimizer.add_option("--params", o.parameters, "how many parameters")
+      ->type_name("N")
+      ->default_str(fmt::format("{}", o.parameters));
+  optimizer.add_option("--clip", o.clip, "as of 'rein train'")
+      ->type_name("FORM")
+      ->default_str(o.clip);
+  optimizer.add_option("--rule", o.rule, "adam, momentum or sgd")
+      ->type_name("NAME")
+      ->default_str(o.rule);
+
+  BenchStreamRequest& stream = a.bench_stream;
+  add_bench_command(*bench, "stream", "Memory: one pass over a large array", stream.threads,
+                    stream.seconds, stream.json);
 }
 
 // The subcommand that was chosen.
@@ -176,6 +204,8 @@ int run(int argc, char** argv) {
   if (command.get_name() == "eval") return eval(a.eval);
   if (command.get_name() == "predict") return predict(a.predict);
   if (command.get_name() == "step") return measure_step(a.bench_step);
+  if (command.get_name() == "optimizer") return measure_optimizer(a.bench_optimizer);
+  if (command.get_name() == "stream") return measure_stream(a.bench_stream);
   fmt::print(stderr, "{}", app.help());  // `rein` or `rein bench` alone
   return kUsage;
 }

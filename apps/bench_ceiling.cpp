@@ -1,0 +1,39 @@
+#include "bench_ceiling.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "bench_clock.h"
+#include "rein/base/error.h"
+#include "rein/kernels/gemm.h"
+#include "usage_error.h"
+
+namespace rein::app {
+
+int checked_threads(const char* command, int threads) {
+  if (threads < 0)
+    throw UsageError(fmt::format("{}: {} threads; 0 takes all there are", command, threads));
+  return threads;
+}
+
+Ceiling::Ceiling(int threads) : team_(threads), work_(static_cast<size_t>(team_.size())) {
+  if (!kernels::gemm_self_test(team_)) throw Error("bench: products come out wrong");
+}
+
+void Ceiling::measure() {
+  constexpr int kRepetitions = 8;
+  team_.run(team_.size(), [](int64_t) {});  // wakes the threads
+  const double seconds = seconds_of([&] {
+    team_.run(team_.size(), [&](int64_t thread) {
+      Work& w = work_[static_cast<size_t>(thread)];
+      for (int i = 0; i < kRepetitions; ++i)
+        kernels::gemm_tile<float>(kernels::Trans::no, kernels::Trans::no, kM, kN, kK, w.a.data(),
+                                  kK, w.b.data(), kN, 0, w.c.data(), kN);
+    });
+  });
+  const double gflop = 2e-9 * kM * kN * kK * kRepetitions * team_.size();
+  best_ = std::max(best_, gflop / seconds);
+}
+
+}  // namespace rein::app

@@ -1,0 +1,36 @@
+// How fast products can be: the bound of everything that multiplies.
+#pragma once
+
+#include <vector>
+
+#include "rein/base/thread_team.h"
+
+namespace rein::app {
+
+/// Throws UsageError for a negative number of threads, which it returns otherwise.
+int checked_threads(const char* command, int threads);
+
+/// Products 128 x 512 x 128 of the library behind `gemm`, one on each thread.
+class Ceiling {
+ public:
+  /// Throws Error if products come out wrong in this process.
+  explicit Ceiling(int threads);
+
+  void measure();
+  /// The fastest that all threads together have multiplied so far.
+  double gflops() const { return best_; }
+  int threads() const { return team_.size(); }
+
+ private:
+  static constexpr int64_t kM = 128, kN = 512, kK = 128;
+  struct Work {
+    std::vector<float> a = std::vector<float>(kM * kK, 0.5f);
+    std::vector<float> b = std::vector<float>(kK * kN, 0.25f);
+    std::vector<float> c = std::vector<float>(kM * kN);
+  };
+  ThreadTeam team_;
+  std::vector<Work> work_;
+  double best_ = 0;
+};
+
+}  // namespace rein::app

@@ -1,0 +1,45 @@
+// Time, for all that `rein bench` measures.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+namespace rein::app {
+
+using Clock = std::chrono::steady_clock;
+
+inline double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+template <class F>
+double seconds_of(F&& f) {
+  const auto start = Clock::now();
+  f();
+  return seconds_since(start);
+}
+
+/// How long the same thing took, time after time. The shortest counts: whatever else runs on the
+/// machine only makes it longer.
+class Times {
+ public:
+  void add(double seconds) { all_.push_back(seconds); }
+  template <class F>
+  void measure(F&& f) {
+    add(seconds_of(f));
+  }
+  size_t count() const { return all_.size(); }
+  double least() const { return *std::ranges::min_element(all_); }
+  double median() const {
+    std::vector<double> sorted = all_;
+    const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
+    std::ranges::nth_element(sorted, middle);
+    return *middle;
+  }
+
+ private:
+  std::vector<double> all_;
+};
+
+}  // namespace rein::app

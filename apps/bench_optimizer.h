@@ -1,0 +1,37 @@
+// How fast gradients are processed and applied, against memory.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace rein::app {
+
+struct OptimizerBenchSettings {
+  int64_t parameters = 20'000'000;
+  std::string clip = "global:5";  // as of `rein train`
+  std::string rule = "adam";
+  int threads = 0;  // 0: all
+  double seconds = 4;
+};
+
+struct OptimizerBench {
+  std::string clip, rule;
+  int threads = 0;
+  int64_t parameters = 0, tensors = 0;
+  double ms_min = 0, ms_median = 0;     // clip and rule together
+  double process_ms = 0, apply_ms = 0;  // of the fastest of each
+  double bytes = 0;        // that have to move: read once for the norm, then gradients, slots and
+                           // parameters, those that change twice
+  double stream_gbps = 0;  // of an in-place stream over more than the caches, in the same process
+  double share = 0;        // of the time that the bytes need at the stream's rate
+  int64_t allocations = 0;
+};
+
+/// Random gradients for 50 equal tensors, clipped and applied again and again, in turns with the
+/// stream. Throws UsageError for settings that make no sense.
+OptimizerBench bench_optimizer(const OptimizerBenchSettings& settings);
+
+/// One JSON object on one line, with the fields by their names.
+std::string as_json(const OptimizerBench& result);
+
+}  // namespace rein::app
