@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "bench_kernel.h"
 #include "bench_step.h"
 #include "bench_stream.h"
 #include "commands.h"
@@ -32,10 +33,10 @@ int measure_optimizer(const BenchOptimizerRequest& request) {
   fmt::print(
       "{} and {} on {} parameters in {} tensors, {} threads: {:.3f} ms at best, {:.3f} in the "
       "median\n"
-      "  clip {:.3f} ms, rule {:.3f} ms; {:.0f} MB at {:.1f} GB/s of an in-place stream: {:.0f} % "
-      "of the bound; {} allocations\n",
+      "  clip {:.3f} ms, rule {:.3f} ms; {:.0f} MB at {:.1f} GB/s of an in-place stream ({:.1f} of "
+      "reading alone): {:.0f} % of the bound; {} allocations\n",
       b.clip, b.rule, b.parameters, b.tensors, b.threads, b.ms_min, b.ms_median, b.process_ms,
-      b.apply_ms, 1e-6 * b.bytes, b.stream_gbps, 100 * b.share, b.allocations);
+      b.apply_ms, 1e-6 * b.bytes, b.stream_gbps, b.read_gbps, 100 * b.share, b.allocations);
   return kOk;
 }
 
@@ -46,6 +47,21 @@ int measure_stream(const BenchStreamRequest& request) {
   else
     fmt::print("{:.0f} MB on {} threads: {:.1f} GB/s in place, {:.1f} read\n", b.megabytes,
                b.threads, b.in_place_gbps, b.read_gbps);
+  return kOk;
+}
+
+int measure_kernels(const BenchKernelRequest& request) {
+  const auto kernels = bench_kernels(request.threads, request.seconds);
+  if (request.json) {
+    fmt::print("{}\n", as_json(kernels));
+    return kOk;
+  }
+  for (const KernelTime& k : kernels)
+    if (k.gflops > 0)
+      fmt::print("{:<36} {:12.2f} us {:8.1f} GFLOP/s {:6.0f} % of plain products\n", k.name, k.us,
+                 k.gflops, 100 * k.share);
+    else
+      fmt::print("{:<36} {:12.2f} us {:8.3f} ns an element\n", k.name, k.us, k.ns_an_element);
   return kOk;
 }
 

@@ -23,6 +23,7 @@ struct OptimizerBench {
   double bytes = 0;        // that have to move: read once for the norm, then gradients, slots and
                            // parameters, those that change twice
   double stream_gbps = 0;  // of an in-place stream over more than the caches, in the same process
+  double read_gbps = 0;    // of reading alone
   double share = 0;        // of the time that the bytes need at the stream's rate
   int64_t allocations = 0;
 };

@@ -62,4 +62,11 @@ struct BenchStreamRequest {
 };
 int measure_stream(const BenchStreamRequest& request);
 
+struct BenchKernelRequest {
+  int threads = 1;
+  double seconds = 0.2;  // a kernel
+  bool json = false;
+};
+int measure_kernels(const BenchKernelRequest& request);
+
 }  // namespace rein::app

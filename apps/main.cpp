@@ -52,6 +52,7 @@ struct Arguments {
   BenchStepRequest bench_step;
   BenchOptimizerRequest bench_optimizer;
   BenchStreamRequest bench_stream;
+  BenchKernelRequest bench_kernel;
 };
 
 void add_train(CLI::App& app, Arguments& a) {
@@ -144,6 +145,10 @@ void add_bench(CLI::App& app, Arguments& a) {
   BenchStreamRequest& stream = a.bench_stream;
   add_bench_command(*bench, "stream", "Memory: one pass over a large array", stream.threads,
                     stream.seconds, stream.json);
+
+  BenchKernelRequest& kernel = a.bench_kernel;
+  add_bench_command(*bench, "kernel", "Single kernels", kernel.threads, kernel.seconds,
+                    kernel.json);
 }
 
 // The subcommand that was chosen.
@@ -206,6 +211,7 @@ int run(int argc, char** argv) {
   if (command.get_name() == "step") return measure_step(a.bench_step);
   if (command.get_name() == "optimizer") return measure_optimizer(a.bench_optimizer);
   if (command.get_name() == "stream") return measure_stream(a.bench_stream);
+  if (command.get_name() == "kernel") return measure_kernels(a.bench_kernel);
   fmt::print(stderr, "{}", app.help());  // `rein` or `rein bench` alone
   return kUsage;
 }

@@ -82,7 +82,7 @@ class Update {
     const T* values = slices.values.template flat<T>().data();
     const size_t width = static_cast<size_t>(slices.values.size()) / indices.size();
     const size_t offset = gradients_.layout().entries[i].offset;
-    const int64_t grain = std::max<int64_t>(1, kTaskSize / static_cast<int64_t>(width));
+    const int64_t grain = std::max<int64_t>(1, 16384 / static_cast<int64_t>(width));
     team_.run_ranges(static_cast<int64_t>(indices.size()), grain, [&](int64_t begin, int64_t end) {
       for (auto k = static_cast<size_t>(begin); k < static_cast<size_t>(end); ++k)
         move(values + k * width, {i, offset + static_cast<size_t>(indices[k]) * width}, width);

@@ -10,10 +10,11 @@ namespace rein {
 
 Norms::Norms(const Variables& variables) : of_variable(variables.size()) {
   const auto& entries = variables.layout().entries;
-  size_t in_task = kNormBlock;
+  const auto most = static_cast<size_t>(task_size(variables.layout()));
+  size_t in_task = most;
   for (size_t i = 0; i < entries.size(); ++i)
     for (size_t at = 0; at < entries[i].size; at += kNormBlock) {
-      if (in_task >= kNormBlock) {
+      if (in_task >= most) {
         tasks.push_back(blocks.size());
         in_task = 0;
       }

@@ -60,6 +60,9 @@ TEST(Options, WrongOnesAreUsageErrors) {
       {{"bench"}, "step"},
       {{"bench", "stop"}, "did you mean 'step'"},
       {{"bench", "step", "--shape", "none"}, "seed"},
+      {{"bench", "optimizer", "--params", "49"}, "50 tensors"},
+      {{"bench", "optimizer", "--clip", "sideways"}, "sideways"},
+      {{"bench", "stream", "--threads", "-1"}, "not in range"},
   };
   for (const Row& row : rows) {
     const Finished f = rein(folder, row.arguments);
@@ -152,6 +155,31 @@ TEST(Options, BenchPrintsOneObject) {
   EXPECT_EQ(json.size(), 12u);
   for (const char* phase : {"lstm", "lstm_grad", "matmul", "process", "apply"})
     EXPECT_GT(json["phases"].value(phase, 0.0), 0) << phase;
+}
+
+TEST(Options, BenchMeasuresMemoryAndTheOptimizer) {
+  TemporaryFolder folder;
+  const Finished stream = rein(folder, {"bench", "stream", "--threads=1", "--seconds=0", "--json"});
+  EXPECT_GT(nlohmann::json::parse(stream.out)["in_place_gbps"], 0) << stream.err;
+  for (const char* clip : {"none", "value:1", "norm:1", "global:0.1"}) {
+    const Finished f = rein(folder, {"bench", "optimizer", "--params=100000", "--threads=2",
+                                     "--seconds=0", "--json", "--rule=momentum", "--clip", clip});
+    ASSERT_EQ(f.code, 0) << f.err;
+    const auto json = nlohmann::json::parse(f.out);
+    EXPECT_EQ(json["allocations"], 0) << clip;
+    EXPECT_GT(json["share"], 0);
+    EXPECT_EQ(json["bytes"], 100000 * 4 * (5 + (clip == std::string("none") ? 0 : 1)));
+  }
+}
+
+TEST(Options, BenchMeasuresKernels) {
+  TemporaryFolder folder;
+  const Finished f = rein(folder, {"bench", "kernel", "--seconds=0", "--json"});
+  ASSERT_EQ(f.code, 0) << f.err;
+  const auto json = nlohmann::json::parse(f.out);
+  EXPECT_GT(json.size(), 10u);
+  for (const auto& kernel : json)
+    EXPECT_GT(kernel["gflops"].get<double>() + kernel["ns_an_element"].get<double>(), 0) << kernel;
 }
 
 TEST(Options, AStepAllocatesNothing) {
