@@ -63,7 +63,7 @@ class Checker {
 
 // Every number of units and of inputs from 1 to 130 and every batch from 1 to 70 occurs.
 LstmSizes mixed(int64_t i) {
-  return {.steps = 1 + i % 3, .batch = 1 + i * 29 % 70, .inputs = i * 37 % 131, .units = i};
+  return {.steps = 1 + i % 2, .batch = 1 + i * 29 % 70, .inputs = i * 37 % 131, .units = i};
 }
 
 TEST(LstmOfEverySize, AgreesWithThePlainTwinInDouble) {
