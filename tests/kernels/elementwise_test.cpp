@@ -1,8 +1,6 @@
 #include "rein/kernels/elementwise.h"
 
 #include <gtest/gtest.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <bit>
 #include <cmath>
@@ -23,9 +21,6 @@ constexpr float kMax = std::numeric_limits<float>::max();
 constexpr float kMin = std::numeric_limits<float>::min();
 constexpr float kDenormal = std::numeric_limits<float>::denorm_min();
 
-constexpr Unary kUnaries[] = {Unary::neg,     Unary::exp,  Unary::log,     Unary::sqrt,
-                              Unary::square,  Unary::abs,  Unary::sign,    Unary::tanh,
-                              Unary::sigmoid, Unary::relu, Unary::softplus};
 constexpr Unary kRoundedOnce[] = {Unary::neg, Unary::sqrt, Unary::square,
                                   Unary::abs, Unary::sign, Unary::relu};
 constexpr Unary kApproximated[] = {Unary::exp, Unary::log, Unary::tanh, Unary::sigmoid,
@@ -60,40 +55,6 @@ std::vector<float> normals(size_t n, uint64_t stream) {
   for (size_t i = 0; i < n; ++i) x[i] = static_cast<float>(2 * random.normal(i));
   return x;
 }
-
-// Memory that ends where the next page cannot be touched.
-class Guarded {
- public:
-  Guarded() : page_(static_cast<size_t>(sysconf(_SC_PAGESIZE))) {
-    memory_ = mmap(nullptr, 2 * page_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    EXPECT_NE(memory_, MAP_FAILED);
-    EXPECT_EQ(mprotect(static_cast<char*>(memory_) + page_, page_, PROT_NONE), 0);
-  }
-  ~Guarded() { munmap(memory_, 2 * page_); }
-  Guarded(const Guarded&) = delete;
-  Guarded& operator=(const Guarded&) = delete;
-
-  // The last n floats of the page, all others set to a sentinel.
-  float* last(size_t n) {
-    auto* begin = static_cast<float*>(memory_);
-    std::fill_n(begin, page_ / sizeof(float), kSentinel);
-    return begin + page_ / sizeof(float) - n;
-  }
-  float* filled(const std::vector<float>& values, size_t n) {
-    return std::copy_n(values.begin(), n, last(n)) - n;
-  }
-  // Whether everything before the last n is as it was.
-  bool intact(size_t n) const {
-    const auto* begin = static_cast<const float*>(memory_);
-    return std::all_of(begin, begin + page_ / sizeof(float) - n,
-                       [](float v) { return v == kSentinel; });
-  }
-
- private:
-  static constexpr float kSentinel = -777;
-  size_t page_;
-  void* memory_;
-};
 
 std::vector<double> exactly(Unary f, const std::vector<float>& x) {
   std::vector<double> wide(x.begin(), x.end());
@@ -223,58 +184,6 @@ TEST(Elementwise, TanhGradIsExactToItsRounding) {
       // Without fused multiply-add the rounding of y^2 <= 1 stays: half a unit, 2^-25, then two
       // more roundings of the product.
       ASSERT_NEAR(dx[i], exact, std::abs(dy[i]) * 0x1p-24 + std::abs(exact) * 0x1p-23) << target;
-    }
-  });
-}
-
-// Every length around the width of vectors, at the end of readable memory: the same bits as in the
-// middle of a long array, and nothing else written.
-TEST(Elementwise, EveryLengthGivesTheSameBitsAndTouchesNothingElse) {
-  constexpr size_t kLong = 64, kLongest = 2 * 16 + 3;
-  const auto a = normals(kLong, 1), b = normals(kLong, 2), c = normals(kLong, 3);
-  Guarded ga, gb, gc, gy;
-  std::vector<float> want(kLong);
-  for_each_target([&](const char* target) {
-    const auto compare = [&](const float* y, size_t n) {
-      ASSERT_TRUE(gy.intact(n)) << target << " writes before the result of " << n;
-      for (size_t i = 0; i < n; ++i)
-        ASSERT_TRUE(same(y[i], want[i])) << target << ' ' << i << ' ' << n;
-    };
-    for (size_t n = 0; n <= kLongest; ++n) {
-      const auto count = static_cast<int64_t>(n);
-      for (Unary f : kUnaries) {
-        simd::unary(f, a.data(), want.data(), static_cast<int64_t>(kLong));
-        float* y = gy.last(n);
-        simd::unary(f, ga.filled(a, n), y, count);
-        compare(y, n);
-      }
-      if (n == 0) continue;  // no rows without elements are ever asked for
-      // Bit k of `moves`: operand k moves along the row, or one number stands for all.
-      for (int moves = 1; moves < 8; ++moves) {
-        Broadcast::Strides step{};
-        std::array<std::vector<float>, 3> x{a, b, c};
-        for (size_t k = 0; k < 3; ++k) {
-          step[k] = moves >> k & 1;
-          if (step[k] == 0) std::ranges::fill(x[k], x[k][0]);
-        }
-        const auto length = [&](size_t k) { return step[k] == 0 ? 1 : n; };
-        const auto run = [&](auto&& call) {
-          call(Rows<float>{
-              {x[0].data(), x[1].data(), x[2].data()}, {}, {1, 1, 1}, want.data(), 1, kLong});
-          float* y = gy.last(n);
-          call(Rows<float>{
-              {ga.filled(a, length(0)), gb.filled(b, length(1)), gc.filled(c, length(2))},
-              {},
-              step,
-              y,
-              1,
-              count});
-          compare(y, n);
-        };
-        for (Ternary f : kTernaries) run([&](const Rows<float>& rows) { simd::ternary(f, rows); });
-        if ((moves & 3) != 0)
-          for (Binary f : kBinaries) run([&](const Rows<float>& rows) { simd::binary(f, rows); });
-      }
     }
   });
 }
