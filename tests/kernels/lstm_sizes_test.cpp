@@ -11,8 +11,8 @@ namespace rein::kernels {
 namespace {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int64_t kStride =
-    9;  // of the sizes: sanitizers are slow, and see what one size does wrong
+// Of the sizes: sanitizers are slow, and see what one size does wrong.
+constexpr int64_t kStride = 9;
 #else
 constexpr int64_t kStride = 1;
 #endif
