@@ -4,58 +4,16 @@
 
 #include <any>
 #include <concepts>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "rein/base/schedule.h"
 #include "rein/process/step_info.h"
-#include "rein/tensor/variables.h"
+#include "rein/tensor/slot.h"
 
 namespace rein {
-
-/// A setting that may follow the step: a number, or a function of the step (from 0, as TensorFlow's
-/// global_step).
-class Schedule {
- public:
-  Schedule(double value) : value_(value) {}
-  template <class F>
-  requires std::is_invocable_r_v<double, const F&, int64_t> Schedule(F function)
-      : function_(std::move(function)) {}
-  double at(int64_t step) const { return function_ ? function_(step) : value_; }
-  bool is_constant() const { return !function_; }
-
- private:
-  double value_ = 0;
-  std::function<double(int64_t)> function_;
-};
-
-/// A number for each parameter, laid out as the parameters are: what a rule remembers.
-class Slot {
- public:
-  Slot() = default;
-  Slot(std::string_view name, const Variables& variables);  // zeros
-
-  const std::string& name() const { return name_; }
-  /// All of it, padding included; `delta` gets offsets into this.
-  template <class T>
-  T* data() {
-    return reinterpret_cast<T*>(block_.data());
-  }
-  /// A copy of what is remembered of one variable, and the way back. Throw InvalidArgument for a
-  /// variable of other Variables or that was added after the slot was made, or another shape or
-  /// dtype.
-  Tensor read(const Variable& variable, Where where = Where::here()) const;
-  void assign(const Variable& variable, const Tensor& value, Where where = Where::here());
-
- private:
-  size_t offset_of(const Variable& variable, Where where) const;  // bytes
-
-  std::string name_;
-  const Variables* variables_ = nullptr;
-  Buffer block_;
-};
 
 /// How a rule wants a sparse gradient.
 enum class SparseUpdate : uint8_t {

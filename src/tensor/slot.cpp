@@ -1,4 +1,4 @@
-#include "rein/apply/rule.h"
+#include "rein/tensor/slot.h"
 
 #include <fmt/format.h>
 

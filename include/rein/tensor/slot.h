@@ -1,0 +1,37 @@
+// What is remembered of every parameter from step to step.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "rein/tensor/variables.h"
+
+namespace rein {
+
+/// A number for each parameter, laid out as the parameters are: what rules and transforms remember.
+class Slot {
+ public:
+  Slot() = default;
+  Slot(std::string_view name, const Variables& variables);  // zeros
+
+  const std::string& name() const { return name_; }
+  /// All of it, padding included; `delta` gets offsets into this.
+  template <class T>
+  T* data() {
+    return reinterpret_cast<T*>(block_.data());
+  }
+  /// A copy of what is remembered of one variable, and the way back. Throw InvalidArgument for a
+  /// variable of other Variables or that was added after the slot was made, or another shape or
+  /// dtype.
+  Tensor read(const Variable& variable, Where where = Where::here()) const;
+  void assign(const Variable& variable, const Tensor& value, Where where = Where::here());
+
+ private:
+  size_t offset_of(const Variable& variable, Where where) const;  // bytes
+
+  std::string name_;
+  const Variables* variables_ = nullptr;
+  Buffer block_;
+};
+
+}  // namespace rein
