@@ -43,6 +43,7 @@ int predict(const PredictRequest& request);
 
 struct BenchStepRequest {
   std::string shape = "seed";
+  std::string cell = "lstm";
   int threads = 0;
   double seconds = 4;
   bool json = false;

@@ -122,11 +122,15 @@ CLI::App& add_bench_command(CLI::App& bench, const char* name, const char* help,
 void add_bench(CLI::App& app, Arguments& a) {
   CLI::App* bench = app.add_subcommand("bench", "Measure speed");
   BenchStepRequest& step = a.bench_step;
-  add_bench_command(*bench, "step", "One training step of a named shape", step.threads,
-                    step.seconds, step.json)
-      .add_option("--shape", step.shape, "what is trained")
+  CLI::App& step_command = add_bench_command(*bench, "step", "One training step of a named shape",
+                                             step.threads, step.seconds, step.json);
+  step_command.add_option("--shape", step.shape, "what is trained")
       ->type_name("NAME")
       ->default_str(step.shape);
+  step_command.add_option("--cell", step.cell, "the recurrent cell: lstm")
+      ->type_name("NAME")
+      ->default_str(step.cell)
+      ->check(CLI::IsMember({"lstm"}));
 
   OptimizerBenchSettings& o = a.bench_optimizer.settings;
   CLI::App& optimizer =

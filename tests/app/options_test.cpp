@@ -60,6 +60,7 @@ TEST(Options, WrongOnesAreUsageErrors) {
       {{"bench"}, "step"},
       {{"bench", "stop"}, "did you mean 'step'"},
       {{"bench", "step", "--shape", "none"}, "seed"},
+      {{"bench", "step", "--cell", "gru"}, "lstm"},
       {{"bench", "optimizer", "--params", "49"}, "50 tensors"},
       {{"bench", "optimizer", "--clip", "sideways"}, "sideways"},
       {{"bench", "stream", "--threads", "-1"}, "not in range"},
