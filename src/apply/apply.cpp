@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/flush_denormals.h"
 #include "process/pieces.h"
 #include "rein/kernels/update.h"
 
@@ -119,6 +120,7 @@ void apply_updates(Variables& variables, Gradients& gradients, const AnyRule& ru
                                       gradients.size(), variables.size()),
                           Where{});
   if (info.skip) return;
+  const FlushDenormals flush;
   rule.begin(state, gradients);
   visit_float(variables.dtype(), [&](auto zero) {
     Update<decltype(zero)>(variables, gradients, rule, state, team).run();

@@ -1,6 +1,7 @@
 #include "rein/base/thread_team.h"
 
 #include <sched.h>
+#include <xmmintrin.h>
 
 #include <algorithm>
 #include <atomic>
@@ -23,6 +24,7 @@ struct ThreadTeam::Pool {
   int64_t n_tasks = 0;
   void (*call)(void*, int64_t) = nullptr;
   void* task = nullptr;
+  unsigned float_mode = 0;  // of the caller: rounding, denormals
 
   void take_tasks() {
     for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < n_tasks;) call(task, i);
@@ -36,6 +38,7 @@ struct ThreadTeam::Pool {
       round.wait(seen, std::memory_order_acquire);
       seen = round.load(std::memory_order_acquire);
       if (closing.load(std::memory_order_relaxed)) return;
+      _mm_setcsr(float_mode);
       take_tasks();
       if (working.fetch_sub(1, std::memory_order_acq_rel) == 1) working.notify_one();
     }
@@ -71,6 +74,7 @@ void ThreadTeam::share(int64_t n_tasks, void (*call)(void*, int64_t), void* task
   pool.n_tasks = n_tasks;
   pool.call = call;
   pool.task = task;
+  pool.float_mode = _mm_getcsr();
   pool.next.store(0, std::memory_order_relaxed);
   pool.working.store(static_cast<int>(pool.threads.size()), std::memory_order_relaxed);
   pool.round.fetch_add(1, std::memory_order_release);

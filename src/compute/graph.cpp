@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/flush_denormals.h"
 #include "rein/compute/ops.h"
 
 namespace rein {
@@ -78,6 +79,7 @@ void Graph::run(size_t id) {
     node.tensors.emplace_back(spec);
     out.push_back({&spec, node.tensors.back().data()});
   }
+  const FlushDenormals flush;
   node.op->forward(op,
                    {.team = options_.team ? *options_.team : own_team_,
                     .scratch = scratch_.data(),

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "base/flush_denormals.h"
 #include "compute/plan.h"
 #include "trace.h"
 
@@ -38,6 +39,7 @@ void Recording::run(std::span<const Tensor> inputs, uint64_t step, Where where) 
     if (const size_t bytes = inputs[i].spec().bytes(); bytes > 0)
       std::memcpy(plan.blocks[p.block].data, inputs[i].data(), bytes);
   }
+  const FlushDenormals flush;
   const Seed seed = plan.graph->seed();
   const auto execute = [&](const Plan::Instruction& i) {
     i.op->forward(i.attributes,

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <optional>
 
+#include "base/flush_denormals.h"
 #include "rein/apply/apply.h"
 #include "train/placed.h"
 
@@ -86,6 +87,7 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   info.finite = std::isfinite(info.loss);
   Gradients& gradients = p.compute->gradients();
   gradients.team = &p.team;
+  const FlushDenormals flush;
   const auto computed = Clock::now();
   placed("Step", where, [&] {
     p.process.update(gradients, p.process_state, p.variables, info);  // 2 process

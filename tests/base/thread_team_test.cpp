@@ -1,6 +1,7 @@
 #include "rein/base/thread_team.h"
 
 #include <gtest/gtest.h>
+#include <xmmintrin.h>
 
 #include <atomic>
 #include <mutex>
@@ -30,6 +31,18 @@ TEST_P(Teams, WhatTasksWroteIsSeenAfterwards) {
     int64_t sum = 0;
     for (int64_t r : results) sum += r;
     ASSERT_EQ(sum, round * 256 * 257 / 2);
+  }
+}
+
+TEST_P(Teams, TasksRoundAsTheirCallerDoes) {
+  ThreadTeam team(GetParam());
+  const unsigned before = _mm_getcsr();
+  for (unsigned rounding : {_MM_ROUND_TOWARD_ZERO, _MM_ROUND_UP, _MM_ROUND_NEAREST}) {
+    _MM_SET_ROUNDING_MODE(rounding);
+    std::atomic<int> others = 0;
+    team.run(1000, [&](int64_t) { others += _MM_GET_ROUNDING_MODE() != rounding; });
+    _mm_setcsr(before);
+    EXPECT_EQ(others, 0);
   }
 }
 

@@ -10,7 +10,7 @@ namespace rein {
 /// Runs numbered tasks on a fixed number of threads, the caller's among them. Work is cut into
 /// tasks by shapes alone, never by the number of threads; whoever is free takes the next task, and
 /// results of tasks are combined in the order of their numbers. So one thread or many give the same
-/// bits.
+/// bits. Tasks round, and treat denormals, as the caller does.
 ///
 ///     team.run(n_tiles, [&](int64_t tile) { sum[tile] = work_on(tile); });
 ///

@@ -6,7 +6,6 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/flush_to_zero.h"
 #include "kernels/simd/lstm_panels-inl.h"
 #include "kernels/simd/math-inl.h"
 
@@ -74,7 +73,6 @@ struct ForwardTile {
 // One group of rows through all steps: nobody waits for anybody.
 void forward_rows(const LstmSizes& s, const LstmForward<float>& f, const float* weights,
                   const float* biases, int64_t from, int64_t to) {
-  const FlushToZero flush;
   for (int64_t t = 0; t < s.steps; ++t)
     for (int64_t p = 0; p < panels_of(s.units); ++p)
       for_row_blocks(from, to, ForwardTile{s, f, weights, biases, t, p});
@@ -86,7 +84,6 @@ void forward_panels(ThreadTeam& team, const LstmSizes& s, const LstmForward<floa
   for (int64_t t = 0; t < s.steps; ++t)
     team.run_ranges(panels_of(s.units), panels_a_task(s, 1),
                     [&](int64_t begin, int64_t end) HWY_ATTR {
-                      const FlushToZero flush;
                       for (int64_t p = begin; p < end; ++p)
                         for_row_blocks(0, s.batch, ForwardTile{s, f, weights, biases, t, p});
                     });
@@ -177,7 +174,6 @@ void begin_backward(const LstmSizes& s, const LstmBackward<float>& b, float* dc,
 
 void backward_rows(const LstmSizes& s, const LstmBackward<float>& b, const float* weights,
                    float* dz, float* dc, int64_t from, int64_t to) {
-  const FlushToZero flush;
   begin_backward(s, b, dc, from, to);
   for (int64_t t = s.steps; t-- > 0;)
     for (int64_t block = 0; block < blocks_of(s.units); ++block)
@@ -190,7 +186,6 @@ void backward_blocks(ThreadTeam& team, const LstmSizes& s, const LstmBackward<fl
   for (int64_t t = s.steps; t-- > 0;)
     team.run_ranges(
         blocks_of(s.units), panels_a_task(s, 4), [&](int64_t begin, int64_t end) HWY_ATTR {
-          const FlushToZero flush;
           for (int64_t block = begin; block < end; ++block)
             for_block<BackwardTile>(0, s.batch, block, s.units, s, b, weights, dz, dc, t, block);
         });
@@ -252,7 +247,6 @@ void weight_rows(const float* a, int64_t width, const float* dz, int64_t rows, f
 
 void weight_panel(const LstmSizes& s, const LstmBackward<float>& b, const float* dz_all,
                   float* sums_all, int64_t p, int64_t k_from, int64_t k_to) {
-  const FlushToZero flush;
   const int64_t rows = s.steps * s.batch;
   const float* dz = dz_all + p * rows * kGates;
   float* sums = sums_all + p * (s.inputs + s.units) * kGates;
