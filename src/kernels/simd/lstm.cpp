@@ -151,12 +151,16 @@ struct BackwardTile {
     float* carried = dc + (p * s.batch + row) * kLanes;
     const Vector from_h = hn::Mul(dh, o);
     const Vector dcell = hn::MulAdd(from_h, hn::NegMulAdd(y, y, one), hn::LoadU(d, carried));
-    float* to = dz + at * kGates;
-    hn::StoreU(hn::Mul(hn::Mul(dcell, j), hn::NegMulAdd(i, i, i)), d, to);
-    hn::StoreU(hn::Mul(hn::Mul(dcell, i), hn::NegMulAdd(j, j, one)), d, to + kLanes);
-    hn::StoreU(hn::Mul(hn::Mul(dcell, c_before), hn::NegMulAdd(forget, forget, forget)), d,
-               to + 2 * kLanes);
-    hn::StoreU(hn::Mul(hn::Mul(dh, y), hn::NegMulAdd(o, o, o)), d, to + 3 * kLanes);
+    // Products with dz add up all lanes: what an infinite input made of those past the last unit (0
+    // times infinity) must not be among them.
+    const auto real = hn::FirstN(d, lanes_in(p, s.units));
+    const auto store = [&](int gate, Vector v) HWY_ATTR {
+      hn::StoreU(hn::IfThenElseZero(real, v), d, dz + at * kGates + gate * kLanes);
+    };
+    store(0, hn::Mul(hn::Mul(dcell, j), hn::NegMulAdd(i, i, i)));
+    store(1, hn::Mul(hn::Mul(dcell, i), hn::NegMulAdd(j, j, one)));
+    store(2, hn::Mul(hn::Mul(dcell, c_before), hn::NegMulAdd(forget, forget, forget)));
+    store(3, hn::Mul(hn::Mul(dh, y), hn::NegMulAdd(o, o, o)));
     hn::StoreU(hn::Mul(dcell, forget), d, carried);
   }
 };
