@@ -12,5 +12,6 @@
 #include "rein/nn/linear.h"
 #include "rein/nn/losses.h"
 #include "rein/process/clip.h"
+#include "rein/process/finite.h"
 #include "rein/train/optimizer.h"
 #include "rein/train/step.h"

@@ -96,6 +96,20 @@ void SlicesBuffer::assign(const Tensor& values, const Tensor& indices, const Sha
     std::ranges::copy(indices.flat<int64_t>(), rows.begin());
 }
 
+void SlicesBuffer::append(const IndexedSlices& more) {
+  const IndexedSlices before = slices_;
+  const int64_t count = before.indices.size() + more.indices.size();
+  point_to(spare_, count, count);
+  std::swap(now_, spare_);
+  const auto join = [](Tensor& to, const Tensor& a, const Tensor& b) {
+    auto* bytes = static_cast<std::byte*>(to.data());
+    if (a.size() > 0) std::memcpy(bytes, a.data(), a.spec().bytes());
+    if (b.size() > 0) std::memcpy(bytes + a.spec().bytes(), b.data(), b.spec().bytes());
+  };
+  join(slices_.values, before.values, more.values);
+  join(slices_.indices, before.indices, more.indices);
+}
+
 void SlicesBuffer::merge_duplicates(ThreadTeam* team) {
   const auto rows = std::as_const(slices_.indices).flat<int64_t>();
   if (std::ranges::adjacent_find(rows, std::ranges::greater_equal{}) == rows.end()) return;

@@ -134,6 +134,52 @@ void Gradients::set_rows(size_t index, const Tensor& values, const Tensor& indic
   kinds_[index] = Kind::sparse;
 }
 
+namespace {
+
+template <class T>
+void add_rows(std::span<T> dense, const IndexedSlices& slices) {
+  const auto values = slices.values.template flat<T>();
+  const auto rows = slices.indices.template flat<int64_t>();
+  const size_t width = rows.empty() ? 0 : values.size() / rows.size();
+  for (size_t k = 0; k < rows.size(); ++k)
+    for (size_t i = 0; i < width; ++i)
+      dense[static_cast<size_t>(rows[k]) * width + i] += values[k * width + i];
+}
+
+}  // namespace
+
+void Gradients::add(const Gradients& other) {
+  visit_float(dtype_, [&](auto zero) {
+    using T = decltype(zero);
+    for (size_t i = 0; i < size(); ++i) {
+      if (other.kind(i) == Kind::absent) continue;
+      const bool rows = other.kind(i) == Kind::sparse;
+      if (kinds_[i] == Kind::absent) {
+        if (rows)
+          set_rows(i, other.sparse(i).values, other.sparse(i).indices);
+        else
+          std::ranges::copy(other.dense<T>(i), dense<T>(i).begin());
+        kinds_[i] = other.kind(i);
+      } else if (rows && kinds_[i] == Kind::sparse) {
+        sparse_[i].append(other.sparse(i));
+      } else {
+        if (kinds_[i] == Kind::sparse) {
+          std::ranges::fill(dense<T>(i), T{0});
+          add_rows(dense<T>(i), sparse(i));
+          kinds_[i] = Kind::dense;
+        }
+        const auto to = dense<T>(i);
+        if (rows) {
+          add_rows(to, other.sparse(i));
+        } else {
+          const auto from = other.dense<T>(i);
+          for (size_t k = 0; k < to.size(); ++k) to[k] += from[k];
+        }
+      }
+    }
+  });
+}
+
 void Gradients::merge_duplicates() {
   for (size_t i = 0; i < size(); ++i)
     if (kinds_[i] == Kind::sparse) sparse_[i].merge_duplicates(team);

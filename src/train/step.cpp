@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <optional>
 
 #include "base/flush_denormals.h"
 #include "rein/apply/apply.h"
+#include "rein/compute/ops.h"
+#include "rein/process/finite.h"
 #include "train/placed.h"
 
 namespace rein {
@@ -19,6 +22,33 @@ std::vector<Spec> specs_of(std::span<const Tensor> tensors) {
   std::vector<Spec> specs;
   for (const Tensor& t : tensors) specs.push_back(t.spec());
   return specs;
+}
+
+}  // namespace
+
+namespace {
+
+void check(const LossScale& s, Where where) {
+  const auto need = [&](bool fine, const char* setting, const char* wish, double got) {
+    if (!fine)
+      throw InvalidArgument(
+          "record", fmt::format("loss_scale.{} must be {}, got {}", setting, wish, got), where);
+  };
+  need(s.least > 0 && std::isfinite(s.least), "least", "a positive number", s.least);
+  need(s.most >= s.least && std::isfinite(s.most), "most", "finite and not below least", s.most);
+  need(s.initial >= s.least && s.initial <= s.most, "initial", "between least and most", s.initial);
+  need(s.factor >= 1 && std::isfinite(s.factor), "factor", "a number from 1 on", s.factor);
+  need(s.growth_interval >= 0, "growth_interval", "a number of steps, or 0",
+       static_cast<double>(s.growth_interval));
+}
+
+// The loss scale comes as one more input.
+ModelFunction with_scaled_loss(ModelFunction cost) {
+  return [cost = std::move(cost)](std::span<const Value> in) {
+    Values out = cost(in.first(in.size() - 1));
+    if (!out.empty() && out[0].defined()) out[0] = out[0] * cast(in.back(), out[0].dtype());
+    return out;
+  };
 }
 
 }  // namespace
@@ -35,8 +65,22 @@ struct Step::Parts {
   AnyRule::State rule_state;
   std::optional<GradientRecording> compute;
   int64_t step = 0;
+  // Of the micro-batches since the last step.
+  std::optional<Gradients> sum{};
+  int64_t gathered = 0;
+  double loss_sum = 0;
+  // With a loss scale.
+  double loss_scale = 1;
+  int64_t fine_steps = 0;  // since it moved
+  Tensor scale_input = Tensor::scalar(1.0);
+  std::vector<Tensor> inputs{};
   bool profiled = false;
   OpTime process_time{.name = "process"}, apply_time{.name = "apply"};
+
+  std::span<const Tensor> prepare(std::span<const Tensor> batch, Where where);
+  double compute_gradients(std::span<const Tensor> all, Where where);
+  void add_to_sum();
+  void move_loss_scale(const StepInfo& info);
 
   void make_states(Where where) {
     placed("record", where, [&] {
@@ -64,40 +108,111 @@ Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRu
                          .process_state = {},
                          .rule_state = {},
                          .compute = {}});
+  if (options.loss_scale) {
+    check(*options.loss_scale, where);
+    parts_->loss_scale = options.loss_scale->initial;
+    parts_->cost = with_scaled_loss(std::move(parts_->cost));
+    parts_->process = chain(CheckFinite{.policy = NonFinite::skip}, std::move(parts_->process));
+  }
   parts_->make_states(where);
 }
 Step::~Step() = default;
 Step::Step(Step&&) noexcept = default;
 Step& Step::operator=(Step&&) noexcept = default;
 
+// All inputs of the recording, which is made if there is none yet.
+std::span<const Tensor> Step::Parts::prepare(std::span<const Tensor> batch, Where where) {
+  std::span<const Tensor> all = batch;
+  if (options.loss_scale) {
+    if (compute && batch.size() + 1 != compute->recording().input_count())
+      throw InvalidArgument("Step",
+                            fmt::format("{} inputs, recorded with {}", batch.size(),
+                                        compute->recording().input_count() - 1),
+                            where);
+    scale_input.flat<double>()[0] = loss_scale;
+    inputs.assign(batch.begin(), batch.end());
+    inputs.push_back(scale_input);
+    all = inputs;
+  }
+  if (!compute) {
+    GradientRecording recorded(cost, specs_of(all), variables, team, options.seed, where);
+    if (variables.size() != variable_count) make_states(where);
+    recorded.profile(profiled);
+    compute.emplace(std::move(recorded));
+  }
+  return all;
+}
+
+// Stage 1 for one micro-batch: the loss, and the gradients without the loss scale.
+double Step::Parts::compute_gradients(std::span<const Tensor> all, Where where) {
+  // Random ops draw anew for each step and each micro-batch of it.
+  const auto draw = static_cast<uint64_t>(step + 1) + (static_cast<uint64_t>(gathered) << 40);
+  compute->run(all, draw, where);
+  compute->gradients().scale = 1 / loss_scale;
+  compute->gradients().team = &team;
+  return compute->loss() / loss_scale;
+}
+
+void Step::Parts::add_to_sum() {
+  const Gradients& now = compute->gradients();
+  if (!sum) sum.emplace(variables);
+  if (gathered == 0)
+    for (size_t i = 0; i < sum->size(); ++i) sum->set_kind(i, Gradients::Kind::absent);
+  sum->add(now);
+  sum->scale = now.scale / static_cast<double>(gathered + 1);
+  sum->team = &team;
+}
+
+void Step::Parts::move_loss_scale(const StepInfo& info) {
+  const LossScale& s = *options.loss_scale;
+  if (!info.finite) {
+    loss_scale = std::max(s.least, loss_scale / s.factor);
+    fine_steps = 0;
+  } else if (++fine_steps == s.growth_interval) {
+    loss_scale = std::min(s.most, loss_scale * s.factor);
+    fine_steps = 0;
+  }
+}
+
+double Step::accumulate_all(std::span<const Tensor> inputs, Where where) {
+  Parts& p = *parts_;
+  const double loss = p.compute_gradients(p.prepare(inputs, where), where);
+  p.add_to_sum();
+  ++p.gathered;
+  p.loss_sum += loss;
+  return loss;
+}
+
 StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   Parts& p = *parts_;
-  if (!p.compute) {
-    GradientRecording recorded(p.cost, specs_of(inputs), p.variables, p.team, p.options.seed,
-                               where);
-    if (p.variables.size() != p.variable_count) p.make_states(where);
-    recorded.profile(p.profiled);
-    p.compute.emplace(std::move(recorded));
-  }
+  const std::span<const Tensor> all = p.prepare(inputs, where);
   const auto start = Clock::now();
   StepInfo info{.step = p.step + 1};
 
-  p.compute->run(inputs, static_cast<uint64_t>(info.step), where);  // 1 compute
-  info.loss = p.compute->loss();
+  info.loss = p.compute_gradients(all, where);  // 1 compute
+  info.loss_scale = p.loss_scale;
+  info.micro_batches = p.gathered + 1;
+  Gradients* gradients = &p.compute->gradients();
+  if (p.gathered > 0) {
+    p.add_to_sum();
+    gradients = &*p.sum;
+    info.loss = (p.loss_sum + info.loss) / static_cast<double>(info.micro_batches);
+    p.gathered = 0;  // whatever becomes of this step
+    p.loss_sum = 0;
+  }
   info.finite = std::isfinite(info.loss);
-  Gradients& gradients = p.compute->gradients();
-  gradients.team = &p.team;
   const FlushDenormals flush;
   const auto computed = Clock::now();
   placed("Step", where, [&] {
-    p.process.update(gradients, p.process_state, p.variables, info);  // 2 process
+    p.process.update(*gradients, p.process_state, p.variables, info);  // 2 process
   });
   const auto processed = Clock::now();
   placed("Step", where, [&] {
-    apply_updates(p.variables, gradients, p.rule, p.rule_state, info, p.team);  // 3 apply
+    apply_updates(p.variables, *gradients, p.rule, p.rule_state, info, p.team);  // 3 apply
   });
 
   p.step = info.step;
+  if (p.options.loss_scale) p.move_loss_scale(info);
   const auto applied = Clock::now();
   info.seconds = std::chrono::duration<double>(applied - start).count();
   if (p.profiled) {
@@ -106,6 +221,8 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   }
   return info;
 }
+
+double Step::loss_scale() const { return parts_->loss_scale; }
 
 void Step::profile(bool on) {
   Parts& p = *parts_;

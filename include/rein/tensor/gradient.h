@@ -33,6 +33,8 @@ class SlicesBuffer {
   /// Copies rows of a `dense_shape` array; indices are int32 or int64. Throws as `validate`.
   void assign(const Tensor& values, const Tensor& indices, const Shape& dense_shape,
               Where where = Where::here());
+  /// Puts more rows of the same array behind those that are there.
+  void append(const IndexedSlices& more);
   /// As the function of this name. Costs one look at the indices where rows are so already. The
   /// team may help; without one the caller works alone.
   void merge_duplicates(ThreadTeam* team = nullptr);

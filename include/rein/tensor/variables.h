@@ -140,6 +140,9 @@ class Gradients {
   /// Copies in a sparse one whose indices are int32 or int64. Throws as `set`.
   void set_rows(size_t index, const Tensor& values, const Tensor& indices,
                 Where where = Where::here());
+  /// Adds the stored numbers of another set for the same variables, which has the same `scale`.
+  /// Rows stay rows where both are.
+  void add(const Gradients& other);
   /// Brings the rows of every sparse gradient into rising order, each once, repeated ones added up.
   void merge_duplicates();
   /// A copy with `scale` multiplied in.

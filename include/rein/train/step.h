@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <type_traits>
 
@@ -12,9 +13,21 @@
 
 namespace rein {
 
+/// The loss is multiplied by a scale before gradients are computed, and gradients divided by it
+/// before anything sees them, so that small ones survive a narrow number format on the way. It
+/// moves with what happens: divided by `factor` at a step whose gradients are not finite, which is
+/// skipped, and multiplied by it after `growth_interval` steps in a row that were fine (0: never).
+struct LossScale {
+  double initial = 65536;
+  double factor = 2;  // 1: the scale stays
+  int64_t growth_interval = 2000;
+  double least = 1, most = 16777216;
+};
+
 struct StepOptions {
   int threads = 0;  // 0: as many as the process may use; the results are the same for any number
   Seed seed{};      // of dropout and other random ops
+  std::optional<LossScale> loss_scale{};  // none: gradients are computed as they are
 };
 
 /// A tensor with the place where a step is called with it, for error texts.
@@ -30,6 +43,10 @@ struct PlacedTensor {
 ///
 ///     Step train = record(cost, vars, chain(ClipByGlobalNorm{.clip_norm = 5}), Adam{});
 ///     for (auto& [x, y] : batches) StepInfo info = train(x, y);
+///
+/// What happens, in this order: gradients of the micro-batches that were accumulated are added up
+/// and divided by their number, the loss scale is taken out, transforms see the result once (and
+/// the first of them is, with a loss scale, a CheckFinite that skips), the rule makes deltas of it.
 class Step {
  public:
   Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRule rule,
@@ -44,6 +61,19 @@ class Step {
     const Tensor all[] = {first.tensor, rest...};
     return run(all, first.where);
   }
+  /// Computes the gradients of a micro-batch and keeps them for the step that comes next, which
+  /// takes the mean over all micro-batches, its own included. Returns the loss.
+  ///
+  ///     train.accumulate(x1, y1), train.accumulate(x2, y2);
+  ///     StepInfo info = train(x3, y3);  // one step with the mean gradient of three
+  template <class... Tensors>
+  requires(std::same_as<Tensors, Tensor>&&...) double accumulate(PlacedTensor first,
+                                                                 const Tensors&... rest) {
+    const Tensor all[] = {first.tensor, rest...};
+    return accumulate_all(all, first.where);
+  }
+  double accumulate_all(std::span<const Tensor> inputs, Where where = Where::here());
+
   /// Throws InvalidArgument, having changed neither parameters nor what the rule remembers, if an
   /// input has another shape than at the first call.
   StepInfo run(std::span<const Tensor> inputs, Where where = Where::here());
@@ -52,6 +82,8 @@ class Step {
   /// itself shows it after the update.
   Tensor metric(size_t i) const;
 
+  /// By which the next loss will be multiplied; 1 without loss scaling.
+  double loss_scale() const;
   /// How many steps have been run, those that a transform skipped included (a rule counts without
   /// them).
   int64_t step() const;

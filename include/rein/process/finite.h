@@ -1,0 +1,57 @@
+// Gradients that are not finite, and gradients that are too large to be believed.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string_view>
+
+#include "rein/process/norms.h"
+
+namespace rein {
+
+/// What becomes of a step with a gradient that is not finite.
+enum class NonFinite : uint8_t {
+  propagate,  // it goes on as if nothing were
+  zero,       // every number that is not finite becomes 0
+  skip,       // neither parameters nor what the rule remembers change, its count included
+  stop        // NonFiniteError, before anything is changed
+};
+
+/// Looks at all gradients. Whatever the policy, `StepInfo` says that they were not finite and names
+/// the first variable. Costs the pass over memory that takes their norms, which `StepInfo` then
+/// holds. Stands before the clips:
+///
+///     chain(CheckFinite{.policy = NonFinite::skip, .most_skips = 10}, ClipByGlobalNorm{5})
+///
+/// A count of skips in a row is kept: one more than `most_skips` of them is a NonFiniteError, for
+/// a training that skips everything is over. Negative or NaN settings throw InvalidArgument.
+struct CheckFinite {
+  static constexpr std::string_view name = "CheckFinite";
+  NonFinite policy = NonFinite::skip;
+  /// A step whose global norm is larger is skipped too, whatever the policy.
+  double skip_above = std::numeric_limits<double>::infinity();
+  int64_t most_skips = 0;  // 0: no limit
+
+  template <class Self, class F>
+  static void fields(Self& self, F&& f) {
+    f("policy", self.policy);
+    f("skip_above", self.skip_above);
+    f("most_skips", self.most_skips);
+  }
+
+  struct State {
+    Norms norms;
+    int64_t in_a_row = 0;  // skips, up to now
+    int64_t skipped = 0;   // of all steps
+
+    template <class Self, class F>
+    static void fields(Self& self, F&& f) {
+      f("in_a_row", self.in_a_row);
+      f("skipped", self.skipped);
+    }
+  };
+  State init(const Variables& variables) const;
+  void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+};
+
+}  // namespace rein

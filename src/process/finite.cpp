@@ -1,0 +1,74 @@
+#include "rein/process/finite.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "process/pieces.h"
+#include "rein/process/transform.h"
+
+namespace rein {
+
+static_assert(Transform<CheckFinite>);
+
+namespace {
+
+template <class T>
+void zero_non_finite(Gradients& gradients) {
+  for_each_piece<T>(gradients, [](size_t, std::span<T> x) {
+    for (T& v : x)
+      if (!std::isfinite(v)) v = 0;
+  });
+}
+
+std::string reason(const StepInfo& info, double norm, double limit) {
+  if (!info.non_finite.empty())
+    return fmt::format("the gradient of '{}' is not finite", info.non_finite);
+  return fmt::format("the global norm is {}, more than {}", norm, limit);
+}
+
+}  // namespace
+
+CheckFinite::State CheckFinite::init(const Variables& variables) const {
+  if (!(skip_above >= 0))
+    throw InvalidArgument(
+        name, fmt::format("skip_above must be a number from 0 on, got {}", skip_above), Where{});
+  if (most_skips < 0)
+    throw InvalidArgument(
+        name, fmt::format("most_skips must be a number from 0 on, got {}", most_skips), Where{});
+  return {.norms = Norms(variables)};
+}
+
+void CheckFinite::update(Gradients& gradients, State& state, const Variables&,
+                         StepInfo& info) const {
+  state.norms.take(gradients);
+  state.norms.report_non_finite(gradients, info);
+  const double norm = state.norms.global();
+  const bool finite = std::isfinite(norm);
+  if (!finite && policy == NonFinite::stop)
+    throw NonFiniteError(fmt::format(
+        "{}: {} at step {} (loss {}); nothing was changed. Lower the learning rate, clip, or let "
+        "the policy be skip",
+        name, reason(info, norm, skip_above), info.step, info.loss));
+
+  if ((!finite && policy == NonFinite::skip) || (finite && norm > skip_above)) {
+    if (most_skips > 0 && state.in_a_row >= most_skips)
+      throw NonFiniteError(fmt::format(
+          "{}: {} at step {} (loss {}), and {} steps before it were skipped in a row; nothing was "
+          "changed. Go back to parameters that were healthy, with a lower learning rate",
+          name, reason(info, norm, skip_above), info.step, info.loss, state.in_a_row));
+    ++state.in_a_row;
+    ++state.skipped;
+    info.skip = true;
+  } else {
+    state.in_a_row = 0;
+    if (!finite && policy == NonFinite::zero)
+      visit_float(gradients.dtype(),
+                  [&](auto zero) { zero_non_finite<decltype(zero)>(gradients); });
+  }
+  if (!info.measured) info.norm = norm;
+  info.measured = true;
+  info.clipped_norm = norm;
+}
+
+}  // namespace rein
