@@ -106,15 +106,27 @@ TEST(GradientProcessing, TransformsOfYourOwn) {
 
 TEST(GradientProcessing, LeavingOutAStep) {
   Model model;
-  AnyTransform process =
-      chain(ClipByGlobalNorm{.clip_norm = 5},
-            [](Gradients&, const Variables&, StepInfo& info) { info.skip = !info.finite; });
+  AnyTransform process = chain(CheckFinite{.policy = NonFinite::skip, .most_skips = 10},
+                               ClipByGlobalNorm{.clip_norm = 5});
   Step train = record([&](Value x, Value y) { return model.cost(x, y); }, model.vars, process,
                       GradientDescent{});
   const auto before = numbers(model.vars);
   model.y.flat<float>()[0] = std::numeric_limits<float>::infinity();
   EXPECT_TRUE(train(model.x, model.y).skip);
   EXPECT_EQ(numbers(model.vars), before);
+}
+
+TEST(GradientProcessing, MicroBatches) {
+  Model model;
+  Step train = record([&](Value x, Value y) { return model.cost(x, y); }, model.vars,
+                      chain(ClipByGlobalNorm{.clip_norm = 5}), GradientDescent{});
+  const Tensor &x1 = model.x, &x2 = model.x, &x3 = model.x;
+  const Tensor &y1 = model.y, &y2 = model.y, &y3 = model.y;
+  train.accumulate(x1, y1);  // computes and keeps
+  train.accumulate(x2, y2);
+  StepInfo info = train(x3, y3);  // one step with the mean gradient of three
+  EXPECT_EQ(info.micro_batches, 3);
+  EXPECT_EQ(info.step, 1);
 }
 
 }  // namespace
