@@ -25,6 +25,8 @@ namespace {
 // gradient, slots and parameters are read from memory side by side as in one fused loop, whose
 // speed this reaches; with 2,048 a third of it is lost.
 constexpr size_t kTile = 256;
+// Elements of a whole variable that a thread takes at a time.
+constexpr int64_t kGrain = 16384;
 
 template <class T>
 class Update {
@@ -39,27 +41,35 @@ class Update {
 
   void run() const {
     gradients_.merge_duplicates();
-    for (size_t i = 0; i < gradients_.size(); ++i)
-      if (gradients_.kind(i) == Gradients::Kind::sparse && as_dense(i)) spread(i);
+    for (size_t i = 0; i < gradients_.size(); ++i) {
+      if (gradients_.kind(i) == Gradients::Kind::sparse && way_of(i) != Way::rows) spread(i);
+    }
     const Layout& layout = gradients_.layout();
     run_tasks(&team_, task_count(layout), [&](int64_t task) {
       for_part_of_block(layout, task, [&](size_t i, size_t begin, size_t end) {
-        if (as_dense(i))
+        if (way_of(i) == Way::blocks)
           move(gradients_.dense<T>(i).data() + (begin - layout.entries[i].offset), {i, begin},
                end - begin);
       });
     });
-    for (size_t i = 0; i < gradients_.size(); ++i)
-      if (gradients_.kind(i) == Gradients::Kind::sparse && !as_dense(i)) rows(i);
+    for (size_t i = 0; i < gradients_.size(); ++i) {
+      const Way way = way_of(i);
+      if (way == Way::rows) rows(i);
+      if (way == Way::whole) whole(i);
+    }
   }
 
  private:
-  // Whether the numbers stand in the dense block: a rule that wants sparse gradients dense finds
-  // them there too.
-  bool as_dense(size_t i) const {
-    return gradients_.kind(i) == Gradients::Kind::dense ||
-           (gradients_.kind(i) == Gradients::Kind::sparse &&
-            rule_.sparse_update() == SparseUpdate::dense);
+  // How a variable is moved. All ways but `rows` find the numbers in the dense block.
+  enum class Way : uint8_t { none, blocks, rows, whole };
+
+  Way way_of(size_t i) const {
+    if (gradients_.kind(i) == Gradients::Kind::absent) return Way::none;
+    if (rule_.whole_variable(state_, i)) return Way::whole;
+    if (gradients_.kind(i) == Gradients::Kind::sparse &&
+        rule_.sparse_update(state_, i) == SparseUpdate::rows)
+      return Way::rows;
+    return Way::blocks;
   }
 
   // Writes the dense gradient that a sparse one stands for.
@@ -83,10 +93,25 @@ class Update {
     const T* values = slices.values.template flat<T>().data();
     const size_t width = static_cast<size_t>(slices.values.size()) / indices.size();
     const size_t offset = gradients_.layout().entries[i].offset;
-    const int64_t grain = std::max<int64_t>(1, 16384 / static_cast<int64_t>(width));
+    const int64_t grain = std::max<int64_t>(1, kGrain / static_cast<int64_t>(width));
     team_.run_ranges(static_cast<int64_t>(indices.size()), grain, [&](int64_t begin, int64_t end) {
       for (auto k = static_cast<size_t>(begin); k < static_cast<size_t>(end); ++k)
         move(values + k * width, {i, offset + static_cast<size_t>(indices[k]) * width}, width);
+    });
+  }
+
+  // The deltas of a whole variable take the place of its gradient.
+  void whole(size_t i) const {
+    const auto& entry = gradients_.layout().entries[i];
+    T* const d = gradients_.dense<T>(i).data();
+    T* const w = parameters_ + entry.offset;
+    const auto n = static_cast<int64_t>(entry.size);
+    team_.run_ranges(n, kGrain, [&](int64_t begin, int64_t end) {
+      kernels::scale_into(d + begin, gradients_.scale, d + begin, static_cast<size_t>(end - begin));
+    });
+    rule_.delta(std::span<T>(d, entry.size), state_, {i, entry.offset, w, &team_});
+    team_.run_ranges(n, kGrain, [&](int64_t begin, int64_t end) {
+      kernels::add_into(w + begin, d + begin, static_cast<size_t>(end - begin));
     });
   }
 
@@ -95,10 +120,11 @@ class Update {
     alignas(64) T tile[kTile];
     for (size_t at = 0; at < n; at += kTile) {
       const size_t m = std::min(kTile, n - at);
-      const BlockPlace here{place.variable, place.offset + at};
+      const size_t offset = place.offset + at;
+      const BlockPlace here{place.variable, offset, parameters_ + offset};
       kernels::scale_into(gradient + at, gradients_.scale, tile, m);
       rule_.delta(std::span<T>(tile, m), state_, here);
-      kernels::add_into(parameters_ + here.offset, tile, m);
+      kernels::add_into(parameters_ + offset, tile, m);
     }
   }
 

@@ -9,7 +9,7 @@ namespace rein {
 /// Adds the rule's deltas to the parameters: gradient times `gradients.scale` -> rule ->
 /// parameters, in blocks that stay in the first-level cache. Absent gradients leave their variable
 /// and what the rule remembers of it alone. With `info.skip` nothing moves, the rule's step count
-/// included.
+/// included. For a rule that has whole variables, deltas take the place of their dense gradients.
 void apply_updates(Variables& variables, Gradients& gradients, const AnyRule& rule,
                    AnyRule::State& state, const StepInfo& info, ThreadTeam& team);
 

@@ -24,7 +24,14 @@ enum class SparseUpdate : uint8_t {
 /// What a block of numbers belongs to.
 struct BlockPlace {
   size_t variable = 0;
-  size_t offset = 0;  // in the slots
+  size_t offset = 0;                 // in the slots
+  const void* parameters = nullptr;  // the block's own, before the update
+  ThreadTeam* team = nullptr;        // who may help a rule that has a whole variable
+
+  template <class T>
+  const T* weights() const {
+    return static_cast<const T*>(parameters);
+  }
 };
 
 /// An update rule: public settings, and a State apart from them that `init` makes, throwing
@@ -34,13 +41,24 @@ struct BlockPlace {
 ///  - `delta` turns a block of gradients of one variable into what is to be added to the
 ///    parameters, in place, and updates the slots there; called from several threads for different
 ///    blocks, it must not throw;
-///  - `slots` lists what it remembers, by name.
+///  - `slots` lists what it remembers, by name;
+///  - a rule that needs all of a variable at once (its norm, its rows) says
+///    `static constexpr bool whole_variable = true`. Then `delta` gets one variable after the
+///    other, each in one block (sparse gradients as dense ones), and may share its work with
+///    `place.team`, whose size must not change the result.
+/// A rule of which variables get different treatment has `sparse_update(state, variable)` and
+/// `whole_variable(state, variable)` in place of those.
 template <class R>
 concept Rule = requires(const R r, typename R::State& state, const Variables& variables,
                         const Gradients& gradients, std::span<float> f, std::span<double> d,
                         BlockPlace place) {
   { R::name } -> std::convertible_to<std::string_view>;
-  { r.sparse_update() } -> std::same_as<SparseUpdate>;
+  requires requires {
+    { r.sparse_update() } -> std::same_as<SparseUpdate>;
+  } || requires {
+    { r.sparse_update(state, size_t{}) } -> std::same_as<SparseUpdate>;
+    { r.whole_variable(state, size_t{}) } -> std::same_as<bool>;
+  };
   { r.init(variables) } -> std::same_as<typename R::State>;
   { r.begin(state, gradients) } -> std::same_as<void>;
   { r.delta(f, state, place) } -> std::same_as<void>;
@@ -58,7 +76,12 @@ class AnyRule {
       : self_(std::make_shared<const Holder<R>>(std::move(rule))) {}
 
   std::string_view name() const { return self_->name(); }
-  SparseUpdate sparse_update() const { return self_->sparse_update(); }
+  SparseUpdate sparse_update(State& state, size_t variable) const {
+    return self_->sparse_update(state, variable);
+  }
+  bool whole_variable(State& state, size_t variable) const {
+    return self_->whole_variable(state, variable);
+  }
   /// Throws InvalidArgument for settings that make no sense.
   State init(const Variables& variables) const { return self_->init(variables); }
   void begin(State& state, const Gradients& gradients) const { self_->begin(state, gradients); }
@@ -74,7 +97,8 @@ class AnyRule {
   struct Interface {
     virtual ~Interface() = default;
     virtual std::string_view name() const = 0;
-    virtual SparseUpdate sparse_update() const = 0;
+    virtual SparseUpdate sparse_update(State& state, size_t variable) const = 0;
+    virtual bool whole_variable(State& state, size_t variable) const = 0;
     virtual State init(const Variables& variables) const = 0;
     virtual void begin(State& state, const Gradients& gradients) const = 0;
     virtual void delta(std::span<float> d, State& state, BlockPlace place) const = 0;
@@ -88,7 +112,22 @@ class AnyRule {
       return *std::any_cast<std::shared_ptr<typename R::State>&>(s);
     }
     std::string_view name() const override { return R::name; }
-    SparseUpdate sparse_update() const override { return rule.sparse_update(); }
+    SparseUpdate sparse_update([[maybe_unused]] State& s,
+                               [[maybe_unused]] size_t variable) const override {
+      if constexpr (requires { rule.sparse_update(); })
+        return rule.sparse_update();
+      else
+        return rule.sparse_update(cast(s), variable);
+    }
+    bool whole_variable([[maybe_unused]] State& s,
+                        [[maybe_unused]] size_t variable) const override {
+      if constexpr (requires { rule.whole_variable(cast(s), variable); })
+        return rule.whole_variable(cast(s), variable);
+      else if constexpr (requires { R::whole_variable; })
+        return R::whole_variable;
+      else
+        return false;
+    }
     State init(const Variables& variables) const override {
       return std::make_shared<typename R::State>(rule.init(variables));
     }
