@@ -13,5 +13,6 @@
 #include "rein/nn/losses.h"
 #include "rein/process/clip.h"
 #include "rein/process/finite.h"
+#include "rein/process/monitor.h"
 #include "rein/train/optimizer.h"
 #include "rein/train/step.h"

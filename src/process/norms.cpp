@@ -57,6 +57,7 @@ void Norms::take(Gradients& gradients) {
 double Norms::global() const { return joint_norm(of_variable); }
 
 void Norms::report_non_finite(const Gradients& gradients, StepInfo& info) const {
+  if (info.norms_wanted && info.norms_wanted->empty()) *info.norms_wanted = of_variable;
   for (size_t i = 0; i < of_variable.size() && info.non_finite.empty(); ++i)
     if (!std::isfinite(of_variable[i])) {
       info.finite = false;

@@ -28,7 +28,8 @@ struct Norms {
   void take(Gradients& gradients);
   /// Of all gradients together.
   double global() const;
-  /// Names the first variable whose norm is not finite, if there is one, unless one is named.
+  /// Names the first variable whose norm is not finite, if there is one, unless one is named; and
+  /// leaves the norms with whoever wants them. Called with the norms before anything is changed.
   void report_non_finite(const Gradients& gradients, StepInfo& info) const;
 };
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace rein {
 
@@ -22,6 +23,9 @@ struct StepInfo {
   int64_t micro_batches = 1;  // whose mean gradient this is
   double loss_scale = 1;      // by which the loss was multiplied; all numbers here are without it
   double seconds = 0;
+  // While a Monitor waits for them: where the first transform that takes norms leaves that of each
+  // variable, unless it holds some.
+  std::vector<double>* norms_wanted = nullptr;
 };
 
 }  // namespace rein

@@ -1,0 +1,188 @@
+#include "rein/process/monitor.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "process/l2.h"
+#include "process/monitor_record.h"
+#include "process/pieces.h"
+
+namespace rein {
+namespace {
+
+constexpr size_t kComparisons = 16;  // that are remembered
+
+// Whether `norm` is what the factor made of `before`: if not, numbers have changed. A clip by the
+// global norm multiplies and divides once each in double.
+bool only_scaled(double norm, double before, double factor) {
+  return std::abs(norm - before * factor) <= 1e-14 * before * factor;
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------- what is remembered
+
+void Monitor::Record::begin(const Variables& variables) {
+  const size_t n = variables.size();
+  names.clear();
+  for (const auto& entry : variables.layout().entries) names.push_back(entry.name);
+  steps = copied = compared = 0;
+  norms = Norms(variables);
+  before.reserve(n);
+  after.reserve(n);
+  const auto window = static_cast<size_t>(options.window);
+  of_steps = Rings(kOfStep, window);
+  befores = afters = Rings(n, window);
+  updates = Rings(n, kComparisons);
+  parameters = Buffer();
+  moved.resize(norms.blocks.size());
+  stood.resize(norms.blocks.size());
+}
+
+void Monitor::Record::remember(const StepInfo& info, bool clipped) {
+  ++steps;
+  befores.advance();
+  afters.advance();
+  of_steps.advance();
+  for (size_t i = 0; i < names.size(); ++i) {
+    befores.newest(i) = before[i];
+    afters.newest(i) = after[i];
+  }
+  const double norm = joint_norm(before);
+  of_steps.newest(kBefore) = norm;
+  of_steps.newest(kAfter) = joint_norm(after);
+  of_steps.newest(kClipped) = clipped;
+  of_steps.newest(kSkipped) = info.skip;
+  of_steps.newest(kNonFinite) = !info.finite || !std::isfinite(norm);
+}
+
+void Monitor::Record::copy(const Variables& variables, ThreadTeam* team) {
+  const size_t bytes = variables.layout().size * size_of(variables.dtype());
+  if (parameters.size() != bytes) parameters = Buffer(bytes);
+  const auto* from = static_cast<const std::byte*>(variables.block());
+  constexpr size_t kPiece = size_t{1} << 20;
+  run_tasks(team, static_cast<int64_t>((bytes + kPiece - 1) / kPiece), [&](int64_t task) {
+    const size_t at = static_cast<size_t>(task) * kPiece;
+    std::memcpy(parameters.data() + at, from + at, std::min(kPiece, bytes - at));
+  });
+  copied = steps;
+}
+
+void Monitor::Record::compare(const Variables& variables, ThreadTeam* team) {
+  visit_float(variables.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    run_tasks(team, static_cast<int64_t>(norms.tasks.size()) - 1, [&](int64_t task) {
+      const auto t = static_cast<size_t>(task);
+      for (size_t b = norms.tasks[t]; b < norms.tasks[t + 1]; ++b) {
+        const Norms::Block& block = norms.blocks[b];
+        const size_t offset = variables.layout().entries[block.variable].offset + block.begin;
+        const T* then = reinterpret_cast<const T*>(parameters.data()) + offset;
+        const T* now = static_cast<const T*>(variables.block()) + offset;
+        JointNorm difference;
+        T tile[1024];
+        for (size_t at = 0; at < block.size; at += std::size(tile)) {
+          const size_t m = std::min(std::size(tile), block.size - at);
+          for (size_t k = 0; k < m; ++k) tile[k] = now[at + k] - then[at + k];
+          difference.add(block_norm(std::span<const T>(tile, m)));
+        }
+        moved[b] = difference.value();
+        stood[b] = block_norm(std::span<const T>(then, block.size));
+      }
+    });
+  });
+  const bool any = std::ranges::any_of(moved, [](double m) { return m != 0; });
+  compared =
+      any ? copied : compared;  // a step that moved nothing was left out, or had nothing to do
+  copied = 0;
+  if (!any) return;
+  updates.advance();
+  for (size_t i = 0, first = 0; i < names.size(); ++i) {
+    size_t last = first;
+    while (last < norms.blocks.size() && norms.blocks[last].variable == i) ++last;
+    updates.newest(i) = joint_norm(std::span(moved).subspan(first, last - first)) /
+                        joint_norm(std::span(stood).subspan(first, last - first));
+    first = last;
+  }
+}
+
+// ---------------------------------------------------------------- the transform
+
+class Monitor::Around {
+ public:
+  static constexpr std::string_view name = "Monitor";
+
+  Around(std::shared_ptr<Record> record, AnyTransform process)
+      : record_(std::move(record)), process_(std::move(process)) {}
+
+  struct State {
+    AnyTransform::State process;
+  };
+  State init(const Variables& variables) const {
+    State state{process_.init(variables)};
+    record_->begin(variables);
+    return state;
+  }
+
+  void update(Gradients& gradients, State& state, const Variables& variables,
+              StepInfo& info) const {
+    Record& r = *record_;
+    if (r.copied) r.compare(variables, gradients.team);
+
+    std::vector<double>* const outer = std::exchange(info.norms_wanted, &r.before);
+    const bool clipped_before = std::exchange(info.clipped, false);
+    const double scale_before = info.scale;
+    r.before.clear();
+    process_.update(gradients, state.process, variables, info);
+
+    if (r.before.empty()) {
+      r.norms.take(gradients);
+      r.norms.report_non_finite(gradients, info);
+      r.after = r.before;
+    } else {
+      find_after(gradients, info, info.scale / scale_before);
+    }
+    r.remember(info, info.clipped);
+    info.clipped |= clipped_before;
+    info.norms_wanted = outer;
+    if (outer && outer->empty()) *outer = r.before;
+    if (r.options.every > 0 && r.steps % r.options.every == 0 && !info.skip)
+      r.copy(variables, gradients.team);
+  }
+
+ private:
+  void find_after(Gradients& gradients, const StepInfo& info, double factor) const {
+    Record& r = *record_;
+    const double norm = joint_norm(r.before);
+    r.after = r.before;
+    if (!std::isfinite(norm)) return;
+    if (only_scaled(info.clipped_norm, norm, factor)) {
+      for (double& x : r.after) x *= factor;
+    } else {
+      r.norms.take(gradients);
+      r.after = r.norms.of_variable;
+    }
+  }
+
+  std::shared_ptr<Record> record_;
+  AnyTransform process_;
+};
+
+Monitor::Monitor(MonitorOptions options, Where where) {
+  if (options.window < 1)
+    throw InvalidArgument(
+        "Monitor", fmt::format("window is {}; remember at least one step", options.window), where);
+  if (options.every < 0)
+    throw InvalidArgument(
+        "Monitor",
+        fmt::format("every is {}; give a number of steps, or 0 to compare none", options.every),
+        where);
+  record_ = std::make_shared<Record>(options);
+}
+
+AnyTransform Monitor::around(AnyTransform process) const {
+  return Around(record_, std::move(process));
+}
+
+}  // namespace rein
