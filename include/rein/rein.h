@@ -12,6 +12,7 @@
 #include "rein/nn/linear.h"
 #include "rein/nn/losses.h"
 #include "rein/process/clip.h"
+#include "rein/process/clip_advisor.h"
 #include "rein/process/finite.h"
 #include "rein/process/monitor.h"
 #include "rein/train/optimizer.h"

@@ -18,7 +18,7 @@ Quantiles quantiles_of(std::span<const double> numbers);
 
 struct VariableReport {
   std::string name;
-  Quantiles norm, clipped_norm;  // before and after; 0 in steps where the gradient is absent
+  Quantiles norm{}, clipped_norm{};  // before and after; 0 in steps where the gradient is absent
   double last_norm = 0, last_clipped_norm = 0;
   double clip_rate = 0;    // share of the steps in which its gradient became shorter
   double share = 0;        // median of (its norm / the global one)^2
@@ -32,7 +32,7 @@ struct VariableReport {
 struct MonitorReport {
   int64_t steps = 0;   // all that were seen
   int64_t window = 0;  // the newest of them that are remembered
-  Quantiles norm, clipped_norm;
+  Quantiles norm{}, clipped_norm{};
   double last_norm = 0, last_clipped_norm = 0;
   double clip_rate = 0;           // share of the steps in which a clip changed anything
   std::optional<double> limit{};  // the norm that all clipped steps were left with, if it is one
@@ -41,7 +41,7 @@ struct MonitorReport {
   int64_t skipped = 0;            // steps in which a transform asked for that
   std::string last_non_finite{};  // the first variable of the newest such step
   int64_t compared_step = 0;      // the newest whose update was measured; 0: none yet
-  std::vector<VariableReport> variables;  // in their order
+  std::vector<VariableReport> variables{};  // in their order
 };
 
 /// A table to read: a line for the whole, and one for each variable.
