@@ -2,17 +2,42 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace rein {
 
-void check_threshold(std::string_view op, double clip_norm, Semantics semantics, Where where) {
-  if (semantics == Semantics::safe && !(clip_norm >= 0))
+void check_threshold(std::string_view op, double threshold, Semantics semantics, Where where,
+                     std::string_view setting) {
+  if (semantics == Semantics::safe && !(threshold >= 0))
     throw InvalidArgument(op,
-                          fmt::format("clip_norm is {}; give a number from 0 on, or infinity to "
-                                      "measure without clipping",
-                                      clip_norm),
+                          fmt::format("{} is {}; give a number from 0 on, or infinity to measure "
+                                      "without clipping",
+                                      setting, threshold),
                           where);
+}
+
+void check_threshold(std::string_view op, const Threshold& threshold, Semantics semantics,
+                     std::string_view setting) {
+  if (threshold.is_constant()) check_threshold(op, threshold.at({}), semantics, Where{}, setting);
+}
+
+double threshold_at(std::string_view op, const Threshold& threshold, const StepInfo& info,
+                    Semantics semantics, std::string_view setting) {
+  const double value = threshold.at(info);
+  check_threshold(op, value, semantics, Where{}, setting);
+  return value;
+}
+
+double Threshold::at(const StepInfo& info) const {
+  const double value = value_.at(std::max<int64_t>(info.step - 1, 0));
+  if (!per_sample_) return value;
+  if (info.examples <= 0)
+    throw InvalidArgument("per_sample",
+                          "the number of examples of the step is not known; set "
+                          "StepInfo::examples, or give a limit for the whole batch",
+                          Where{});
+  return value * static_cast<double>(info.examples);
 }
 
 void check_bounds(std::string_view op, double lo, double hi, Semantics semantics, Where where) {
@@ -22,6 +47,26 @@ void check_bounds(std::string_view op, double lo, double hi, Semantics semantics
         where);
 }
 
+void check_order(std::string_view op, double norm_type, Semantics semantics, Where where) {
+  if (!(norm_type >= 1))
+    throw InvalidArgument(
+        op, fmt::format("norm_type is {}; give a number from 1 on, or infinity", norm_type), where);
+  if (norm_type != 2 && semantics != Semantics::safe && semantics != Semantics::pytorch)
+    throw InvalidArgument(
+        op,
+        fmt::format("norm_type is {}, and only the semantics safe and pytorch have other norms "
+                    "than that of order 2",
+                    norm_type),
+        where);
+}
+
+void check_range(std::string_view op, std::string_view setting, double value, double lo, double hi,
+                 Where where) {
+  if (!(value >= lo && value <= hi))
+    throw InvalidArgument(
+        op, fmt::format("{} is {}; it must be from {} to {}", setting, value, lo, hi), where);
+}
+
 void check_gradient(std::string_view op, const Gradient& gradient, Where where) {
   if (!gradient) return;
   if (gradient.is_sparse()) validate(gradient.sparse(), where);
@@ -29,6 +74,13 @@ void check_gradient(std::string_view op, const Gradient& gradient, Where where) 
     throw InvalidArgument(
         op, fmt::format("a norm needs floating numbers, got a gradient of {}", to_string(dtype)),
         where);
+}
+
+void check_not_all_absent(std::string_view op, std::span<const Gradient> gradients,
+                          Semantics semantics, Where where) {
+  if (std::ranges::any_of(gradients, [](const Gradient& g) { return bool(g); })) return;
+  if (semantics == Semantics::keras && !gradients.empty())
+    throw InvalidArgument(op, "every gradient is absent; Keras refuses that", where);
 }
 
 }  // namespace rein

@@ -1,3 +1,5 @@
+#include "rein/process/clip_by_value.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -5,8 +7,6 @@
 #include <cmath>
 
 #include "process/check.h"
-#include "process/tensorflow.h"
-#include "rein/kernels/update.h"
 
 namespace rein {
 namespace {
@@ -77,8 +77,21 @@ bool is_nan(T x) {
   return x != x;
 }
 
+// One after the other; NaN stays, and a bound that is NaN makes all so.
 template <class T>
-Gradient clip(const Gradient& g, const Bound& lo, const Bound& hi, bool safe, Where where) {
+T at_most(T x, T bound) {
+  return is_nan(x) ? x : is_nan(bound) || bound < x ? bound : x;
+}
+template <class T>
+T at_least(T x, T bound) {
+  return is_nan(x) ? x : is_nan(bound) || bound > x ? bound : x;
+}
+
+template <class T>
+Gradient clip(const Gradient& g, const Bound& lo, const Bound& hi, Semantics semantics,
+              Where where) {
+  const bool safe = semantics == Semantics::safe;
+  const bool lo_first = semantics == Semantics::pytorch || semantics == Semantics::optax;
   const Tensor& values = g.values();
   // Safe: bounds belong to the places of the whole array. TensorFlow: to the values as they stand.
   const bool by_row = safe && g.is_sparse();
@@ -98,9 +111,9 @@ Gradient clip(const Gradient& g, const Bound& lo, const Bound& hi, bool safe, Wh
           fmt::format("the bounds must be numbers, the lower first, got {} and {}", low[i],
                       high[i]),
           where);
-    T x = from[i];
-    if (!is_nan(x)) x = is_nan(high[i]) || high[i] < x ? high[i] : x;
-    if (!is_nan(x)) x = is_nan(low[i]) || low[i] > x ? low[i] : x;
+    T x = lo_first ? at_most(at_least(from[i], low[i]), high[i])
+                   : at_least(at_most(from[i], high[i]), low[i]);
+    if (semantics == Semantics::keras && !(high[i] > 0)) x = from[i];
     changed |= !(x == from[i]) && !is_nan(from[i]);
     to[i] = x;
   }
@@ -113,7 +126,7 @@ Gradient clip_by_value(const Gradient& g, const Bound& lo, const Bound& hi, Sema
                        Where where) {
   const bool safe = semantics == Semantics::safe;
   if (!g) {
-    if (safe) return g;
+    if (semantics != Semantics::tensorflow) return g;
     throw InvalidArgument(kOp, "the gradient is absent; TensorFlow refuses it, so pass it by",
                           where);
   }
@@ -122,9 +135,20 @@ Gradient clip_by_value(const Gradient& g, const Bound& lo, const Bound& hi, Sema
     check_bounds(kOp, *a, *b, semantics, where);
   const Gradient whole = safe && g.is_sparse() ? Gradient(merge_duplicates(g.sparse(), where)) : g;
   Gradient clipped = visit_dtype(g.values().dtype(), [&](auto zero) {
-    return clip<decltype(zero)>(whole, lo, hi, safe, where);
+    return clip<decltype(zero)>(whole, lo, hi, semantics, where);
   });
   return clipped.values().data() == whole.values().data() ? g : clipped;
+}
+
+std::vector<Gradient> clip_by_value(std::span<const Gradient> gradients, const Bound& lo,
+                                    const Bound& hi, Semantics semantics, Where where) {
+  check_not_all_absent(kOp, gradients, semantics, where);
+  const bool none = std::ranges::none_of(gradients, [](const Gradient& g) { return bool(g); });
+  if (none && semantics == Semantics::pytorch)
+    throw InvalidArgument(kOp, "no gradient is there; PyTorch refuses that", where);
+  std::vector<Gradient> clipped;
+  for (const Gradient& g : gradients) clipped.push_back(clip_by_value(g, lo, hi, semantics, where));
+  return clipped;
 }
 
 }  // namespace rein

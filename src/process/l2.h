@@ -1,4 +1,4 @@
-// The safe L2 norm: in double, without overflow and underflow, in one order.
+// The safe norms: in double, without overflow and underflow, in one order.
 #pragma once
 
 #include <cstddef>
@@ -26,9 +26,16 @@ class JointNorm {
 };
 double joint_norm(std::span<const double> norms);
 
+/// The same of order p >= 1, or infinity.
+double block_norm(std::span<const float> x, double order);
+double block_norm(std::span<const double> x, double order);
+double joint_norm(std::span<const double> norms, double order);
+
 /// Of any number: the joint norm of its blocks.
 double l2_norm(std::span<const float> x);
 double l2_norm(std::span<const double> x);
+double p_norm(std::span<const float> x, double order);
+double p_norm(std::span<const double> x, double order);
 
 /// What a clip by norm multiplies by: 1 where nothing is to be clipped, and where the norm is not
 /// finite (there is no length to shorten, and 0 would lose the finite numbers beside it).

@@ -8,7 +8,8 @@
 
 namespace rein {
 
-Norms::Norms(const Variables& variables) : of_variable(variables.size()) {
+Norms::Norms(const Variables& variables, double order_)
+    : of_variable(variables.size()), order(order_) {
   const auto& entries = variables.layout().entries;
   const auto most = static_cast<size_t>(task_size(variables.layout()));
   size_t in_task = most;
@@ -34,9 +35,9 @@ void join_blocks(Norms& norms, Gradients& gradients) {
     while (last < norms.blocks.size() && norms.blocks[last].variable == i) ++last;
     double norm = 0;
     if (gradients.kind(i) == Gradients::Kind::dense)
-      norm = joint_norm(std::span(norms.of_block).subspan(first, last - first));
+      norm = joint_norm(std::span(norms.of_block).subspan(first, last - first), norms.order);
     else if (gradients.kind(i) == Gradients::Kind::sparse)
-      norm = l2_norm(std::as_const(gradients).stored<T>(i));
+      norm = p_norm(std::as_const(gradients).stored<T>(i), norms.order);
     norms.of_variable[i] = scale * norm;
     first = last;
   }
@@ -49,12 +50,12 @@ void Norms::take(Gradients& gradients) {
   visit_float(gradients.dtype(), [&](auto zero) {
     using T = decltype(zero);
     for_each_block<T>(*this, gradients,
-                      [&](size_t b, std::span<const T> x) { of_block[b] = block_norm(x); });
+                      [&](size_t b, std::span<const T> x) { of_block[b] = block_norm(x, order); });
     join_blocks<T>(*this, gradients);
   });
 }
 
-double Norms::global() const { return joint_norm(of_variable); }
+double Norms::global() const { return joint_norm(of_variable, order); }
 
 void Norms::report_non_finite(const Gradients& gradients, StepInfo& info) const {
   if (info.norms_wanted && info.norms_wanted->empty()) *info.norms_wanted = of_variable;

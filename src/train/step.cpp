@@ -188,6 +188,7 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   const std::span<const Tensor> all = p.prepare(inputs, where);
   const auto start = Clock::now();
   StepInfo info{.step = p.step + 1};
+  if (!inputs.empty() && inputs[0].shape().rank() > 0) info.examples = inputs[0].shape()[0];
 
   info.loss = p.compute_gradients(all, where);  // 1 compute
   info.loss_scale = p.loss_scale;

@@ -75,11 +75,13 @@ void compare_transform(Check& check, const Case& c, const T& transform,
   for (size_t i = 0; want && i < got->size(); ++i) {
     const auto name = indexed("gradients of the transform", i);
     const Gradient& g = (*got)[i];
-    if (g && g.is_sparse())  // its rows may be merged afterwards
+    if (g && g.is_sparse()) {  // its rows may be merged afterwards, or Keras' dense
+      const Gradient expected = read_gradient(want->items.at(i));
       check.equal(name, rein::to_dense(g.sparse()),
-                  rein::to_dense(read_gradient(want->items.at(i)).sparse()));
-    else
+                  expected.is_sparse() ? rein::to_dense(expected.sparse()) : expected.dense());
+    } else {
       check.equal(name, g, want->items.at(i));
+    }
   }
 }
 
@@ -149,7 +151,7 @@ void clip_by_average_norm(const Case& c, Check& check) {
 
 void global_norm(const Case& c, Check& check) {
   const auto gradients = read_gradients(c.at("gradients"));
-  compare_norm(check, rein::global_norm(gradients, Semantics::tensorflow));
+  compare_norm(check, rein::global_norm(gradients, {.semantics = Semantics::tensorflow}));
 }
 
 void clip_by_global_norm(const Case& c, Check& check) {
@@ -243,56 +245,106 @@ void global_norm_gradient(const Case& c, Check& check) {
              [](const rein::Values& values) { return rein::Values{rein::global_norm(values)}; });
 }
 
-// ---------------------------------------------------------------- others, where ours is the same
+// ---------------------------------------------------------------- Keras
 
-// Keras observes its clips through an optimizer, whose sum of repeated rows is dense; a threshold
-// that is not positive switches them off there.
-template <class F>
-void keras(const Case& c, Check& check, F&& clip) {
-  const double limit = read_limit(c, c.op);
-  if (!(limit > 0)) throw Skip("a threshold that switches the clip off leaves nothing to run");
-  if (c.expect().find("error")) throw Skip("the error is one of the optimizer, not of the clip");
-  Gradients results;
-  for (const auto& g : clip(read_gradients(c.at("gradients")), limit))
-    results.push_back(g.is_sparse() ? Gradient(rein::to_dense(g.sparse())) : g);
-  compare(check, results);
+// Keras shows its clips through an optimizer, whose sum of repeated rows is dense.
+Gradients as_dense(const Gradients& gradients) {
+  return each(gradients, [](const Gradient& g) {
+    return g && g.is_sparse() ? Gradient(rein::to_dense(g.sparse())) : g;
+  });
 }
 
 void keras_clipnorm(const Case& c, Check& check) {
-  keras(c, check, [](const Gradients& gradients, double limit) {
-    return each(gradients, [&](const Gradient& g) {
-      return rein::clip_by_norm(g, limit, {.semantics = Semantics::tensorflow});
-    });
-  });
+  const double limit = read_limit(c, "clipnorm");
+  const auto gradients = read_gradients(c.at("gradients"));
+  compare(check, as_dense(rein::clip_by_norm(gradients, limit, {.semantics = Semantics::keras})));
+  compare_transform(check, c, rein::ClipByNorm{.clip_norm = limit, .semantics = Semantics::keras},
+                    gradients);
 }
 
 void keras_global_clipnorm(const Case& c, Check& check) {
-  keras(c, check, [](const Gradients& gradients, double limit) {
-    return rein::clip_by_global_norm(gradients, limit, {.semantics = Semantics::tensorflow})
-        .gradients;
-  });
+  const double limit = read_limit(c, "global_clipnorm");
+  const auto gradients = read_gradients(c.at("gradients"));
+  compare(
+      check,
+      as_dense(
+          rein::clip_by_global_norm(gradients, limit, {.semantics = Semantics::keras}).gradients));
+  compare_transform(check, c,
+                    rein::ClipByGlobalNorm{.clip_norm = limit, .semantics = Semantics::keras},
+                    gradients);
 }
 
-Gradients symmetric(const Gradients& gradients, double limit) {
-  return each(gradients, [&](const Gradient& g) { return rein::clip_by_value(g, -limit, limit); });
-}
+// ---------------------------------------------------------------- by value, symmetric
 
-void keras_clipvalue(const Case& c, Check& check) { keras(c, check, symmetric); }
-
-// optax.clip and torch's clip_grad_value_: of bounds in the wrong order theirs takes the upper one.
-void symmetric_clip(const Case& c, Check& check, std::string_view limit_name) {
+void symmetric_clip(const Case& c, Check& check, std::string_view limit_name, Semantics semantics) {
   const double limit = read_limit(c, limit_name);
-  if (!(limit >= 0)) throw Skip("a negative limit is not built yet");
-  if (c.expect().find("error")) throw Skip("absent gradients are no error here");
-  compare(check, symmetric(read_gradients(c.at("gradients")), limit));
+  const auto gradients = read_gradients(c.at("gradients"));
+  compare(check, as_dense(rein::clip_by_value(gradients, -limit, limit, semantics)));
+  compare_transform(
+      check, c, rein::ClipByValue{.min = -limit, .max = limit, .semantics = semantics}, gradients);
 }
 
-void optax_clip(const Case& c, Check& check) { symmetric_clip(c, check, "max_delta"); }
-void clip_grad_value(const Case& c, Check& check) { symmetric_clip(c, check, "clip_value"); }
+void keras_clipvalue(const Case& c, Check& check) {
+  symmetric_clip(c, check, "clipvalue", Semantics::keras);
+}
+void optax_clip(const Case& c, Check& check) {
+  symmetric_clip(c, check, "max_delta", Semantics::optax);
+}
+void clip_grad_value(const Case& c, Check& check) {
+  symmetric_clip(c, check, "clip_value", Semantics::pytorch);
+}
+
+// ---------------------------------------------------------------- PyTorch and Optax
+
+void clip_all(const Case& c, Check& check, rein::ClipByGlobalNormOptions options) {
+  const double limit = read_limit(c, "max_norm");
+  const auto gradients = read_gradients(c.at("gradients"));
+  const auto [clipped, norm] = rein::clip_by_global_norm(gradients, limit, options);
+  compare(check, clipped);
+  compare_norm(check, norm);
+  rein::ClipByGlobalNorm transform{.clip_norm = limit,
+                                   .norm_type = options.norm_type,
+                                   .error_if_nonfinite = options.error_if_nonfinite,
+                                   .semantics = options.semantics};
+  if (options.use_norm) transform.use_norm = [known = *options.use_norm](double) { return known; };
+  compare_transform(check, c, transform, gradients);
+}
+
+void clip_grad_norm(const Case& c, Check& check) {
+  clip_all(c, check,
+           {.norm_type = number_or(c.attrs(), "norm_type", 2),
+            .error_if_nonfinite = flag_or(c.attrs(), "error_if_nonfinite", false),
+            .semantics = Semantics::pytorch});
+}
+
+void clip_grads_with_norm(const Case& c, Check& check) {
+  clip_all(c, check, {.use_norm = read_limit(c, "total_norm"), .semantics = Semantics::pytorch});
+}
 
 void get_total_norm(const Case& c, Check& check) {
-  if (number_or(c.attrs(), "norm_type", 2) != 2) throw Skip("norms other than 2 are not built yet");
-  global_norm(c, check);
+  const auto gradients = read_gradients(c.at("gradients"));
+  compare_norm(check, rein::global_norm(
+                          gradients, {number_or(c.attrs(), "norm_type", 2), Semantics::pytorch}));
+}
+
+void optax_clip_by_global_norm(const Case& c, Check& check) {
+  clip_all(c, check, {.semantics = Semantics::optax});
+}
+
+void optax_global_norm(const Case& c, Check& check) {
+  const auto gradients = read_gradients(c.at("gradients"));
+  compare_norm(check, rein::global_norm(gradients, {.semantics = Semantics::optax}));
+}
+
+void clip_by_block_rms(const Case& c, Check& check) {
+  const double threshold = read_limit(c, "threshold");
+  const auto gradients = read_gradients(c.at("gradients"));
+  compare(check, each(gradients, [&](const Gradient& g) {
+            return rein::clip_by_block_rms(g, threshold, Semantics::optax);
+          }));
+  compare_transform(check, c,
+                    rein::ClipByBlockRms{.threshold = threshold, .semantics = Semantics::optax},
+                    gradients);
 }
 
 }  // namespace
@@ -337,7 +389,21 @@ Family clip_family() {
       {"global_clipnorm", "keras", {"global_clipnorm"}, in, out, keras_global_clipnorm},
       {"clipvalue", "keras", {"clipvalue"}, in, out, keras_clipvalue},
       {"clip", "optax", {"max_delta"}, in, out, optax_clip},
-      {"global_norm", "optax", {}, in, norm, global_norm},
+      {"clip_by_global_norm", "optax", {"max_norm"}, in, out_norm, optax_clip_by_global_norm},
+      {"clip_by_block_rms", "optax", {"threshold"}, in, out, clip_by_block_rms},
+      {"global_norm", "optax", {}, in, norm, optax_global_norm},
+      {"clip_grad_norm_",
+       "pytorch",
+       {"max_norm", "norm_type", "error_if_nonfinite"},
+       in,
+       out_norm,
+       clip_grad_norm},
+      {"clip_grads_with_norm_",
+       "pytorch",
+       {"max_norm", "total_norm"},
+       in,
+       out,
+       clip_grads_with_norm},
       {"clip_grad_value_", "pytorch", {"clip_value"}, in, out, clip_grad_value},
       {"get_total_norm", "pytorch", {"norm_type"}, in, norm, get_total_norm},
   };

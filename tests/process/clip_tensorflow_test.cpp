@@ -36,7 +36,7 @@ TEST(TensorFlowClipByValue, LowerBoundWinsAndNaNBoundsSpread) {
 TEST(TensorFlowClipByValue, TakesSparseValuesAsTheyAre) {
   const auto clipped = clip_by_value(rows({1, 1}, {3, 1}, {0.8, 0.9}), -1, 1, kTensorFlow);
   EXPECT_EQ(clipped.values().size(), 2);
-  EXPECT_THROW(clip_by_value({}, -1, 1, kTensorFlow), InvalidArgument);
+  EXPECT_THROW(clip_by_value(Gradient{}, -1, 1, kTensorFlow), InvalidArgument);
 }
 
 TEST(TensorFlowClipByNorm, EdgeCases) {
@@ -92,7 +92,7 @@ TEST(TensorFlowClipByGlobalNorm, EdgeCases) {
 
 TEST(TensorFlowGlobalNorm, TakesSparseValuesAsTheyAre) {
   const Gradient list[] = {rows({1, 1}, {3, 1}, {3, 4})};
-  EXPECT_EQ(global_norm(list, kTensorFlow), 5);
+  EXPECT_EQ(global_norm(list, {.semantics = kTensorFlow}), 5);
   EXPECT_EQ(global_norm(list), 7);
 }
 

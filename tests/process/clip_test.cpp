@@ -176,7 +176,7 @@ TEST(ClipByNorm, Refuses) {
   EXPECT_NE(negative.find("clip_by_norm: clip_norm is -1"), std::string::npos) << negative;
   EXPECT_TRUE(names_place([&] { clip_by_norm(g, -1); }, __FILE__, __LINE__));
   EXPECT_THROW(clip_by_norm(g, kNaN), InvalidArgument);
-  EXPECT_THROW(clip_by_norm({}, -1), InvalidArgument);
+  EXPECT_THROW(clip_by_norm(Gradient{}, -1), InvalidArgument);
   EXPECT_THROW(clip_by_norm(Tensor::of<int32_t>({2}, {3, 4}), 1), InvalidArgument);
   EXPECT_THROW(clip_by_norm(g, 1, {.axes = {1}}), InvalidArgument);
   EXPECT_THROW(clip_by_norm(g, 1, {.axes = {-2}}), InvalidArgument);
@@ -283,7 +283,7 @@ TEST(ClipByGlobalNorm, MixedTypesAndRefusals) {
   EXPECT_EQ(result.gradients[1].values().dtype(), DType::float64);
   EXPECT_DOUBLE_EQ(numbers(result.gradients[1])[0], 2);
   EXPECT_THROW(clip_by_global_norm(list, 1, {.semantics = Semantics::tensorflow}), InvalidArgument);
-  EXPECT_THROW(global_norm(list, Semantics::tensorflow), InvalidArgument);
+  EXPECT_THROW(global_norm(list, {.semantics = Semantics::tensorflow}), InvalidArgument);
   EXPECT_THROW(clip_by_global_norm(list, -1), InvalidArgument);
   EXPECT_THROW(clip_by_global_norm(list, kNaN), InvalidArgument);
   const Gradient whole[] = {Tensor::of<int32_t>({1}, {3})};
@@ -292,10 +292,10 @@ TEST(ClipByGlobalNorm, MixedTypesAndRefusals) {
 }
 
 TEST(Clips, AbsentStaysAbsent) {
-  EXPECT_FALSE(clip_by_value({}, -1, 1));
-  EXPECT_FALSE(clip_by_norm({}, 1));
-  EXPECT_FALSE(clip_by_norm({}, 1, {.axes = {3}}));
-  EXPECT_FALSE(clip_by_average_norm({}, 1));
+  EXPECT_FALSE(clip_by_value(Gradient{}, -1, 1));
+  EXPECT_FALSE(clip_by_norm(Gradient{}, 1));
+  EXPECT_FALSE(clip_by_norm(Gradient{}, 1, {.axes = {3}}));
+  EXPECT_FALSE(clip_by_average_norm(Gradient{}, 1));
 }
 
 }  // namespace

@@ -9,9 +9,10 @@
 
 namespace rein {
 
-/// The L2 norm of each gradient, taken in double by blocks that depend on shapes alone and are put
-/// together in their order: the same bits for any number of threads, neither overflow nor
-/// underflow. A transform keeps one as its state, so that no step but the first allocates.
+/// The norm of each gradient, L2 or of another order, taken in double by blocks that depend on
+/// shapes alone and are put together in their order: the same bits for any number of threads,
+/// neither overflow nor underflow. A transform keeps one as its state, so that no step but the
+/// first allocates.
 struct Norms {
   struct Block {
     size_t variable, begin, size;  // at most 16,384 elements of one variable
@@ -20,9 +21,14 @@ struct Norms {
   std::vector<size_t> tasks;  // the first block of each task (small ones share one), and the end
   std::vector<double> of_block;
   std::vector<double> of_variable;  // 0 where the gradient is absent
+  double order = 2;                 // p >= 1, or infinity: the largest element
 
   Norms() = default;
-  explicit Norms(const Variables& variables);
+  explicit Norms(const Variables& variables, double order = 2);
+
+  /// Nothing in it outlives a step.
+  template <class Self, class F>
+  static void fields(Self&, F&&) {}
 
   /// Takes them, `scale` included. Repeated rows of sparse gradients are merged first.
   void take(Gradients& gradients);

@@ -10,7 +10,8 @@ namespace rein {
 /// Filled in by the stages as a step goes through them; callbacks, logs and reports read it and
 /// compute nothing again.
 struct StepInfo {
-  int64_t step = 0;  // its number, from 1; skipped ones count
+  int64_t step = 0;      // its number, from 1; skipped ones count
+  int64_t examples = 0;  // in its batch, where known: what limits `per_sample` are multiplied by
   double loss = 0;
   bool measured = false;      // whether a transform took the two norms
   double norm = 0;            // global norm of the gradient before the first clip

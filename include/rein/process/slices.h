@@ -1,0 +1,72 @@
+// Norms over some axes of an array.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "rein/tensor/variables.h"
+
+namespace rein {
+
+/// Which slice each element of an array belongs to, when it is reduced along some axes: elements
+/// that differ only there share one.
+class Slicing {
+ public:
+  Slicing() = default;  // of one number
+  /// Negative axes count from the end. Throws InvalidArgument for an axis that is not there.
+  Slicing(const Shape& shape, const std::vector<int>& axes, std::string_view op,
+          Where where = Where::here());
+
+  size_t count() const { return static_cast<size_t>(count_); }
+
+  /// Calls f(slice, element, n, step) for runs of n elements in their order; the j-th of a run is
+  /// of slice + j step, step 0 or 1.
+  template <class F>
+  void for_each_run(F&& f) const {
+    std::array<int64_t, Shape::kMaxRank> at{};
+    const Dimension& last = dimensions_[static_cast<size_t>(rank_ - 1)];
+    int64_t slice = 0;
+    for (int64_t i = 0; i < size_; i += last.size) {
+      f(static_cast<size_t>(slice), static_cast<size_t>(i), static_cast<size_t>(last.size),
+        static_cast<size_t>(last.stride));
+      for (int a = rank_ - 1; a-- > 0;) {
+        const auto k = static_cast<size_t>(a);
+        slice += dimensions_[k].stride;
+        if (++at[k] < dimensions_[k].size) break;
+        slice -= dimensions_[k].stride * at[k];
+        at[k] = 0;
+      }
+    }
+  }
+
+ private:
+  struct Dimension {
+    int64_t size = 1, stride = 0;  // in slices; 0: reduced
+  };
+  std::array<Dimension, Shape::kMaxRank> dimensions_{};  // neighbours of one kind are one
+  int rank_ = 1;
+  int64_t size_ = 1, count_ = 1;
+};
+
+/// A number for each slice of each variable. A transform keeps it as its state, so that no step but
+/// the first allocates.
+struct SliceNorms {
+  std::vector<Slicing> of_variable;
+  std::vector<size_t> first;  // of each variable, in `values`
+  std::vector<double> values, others;
+
+  SliceNorms() = default;
+  SliceNorms(const Variables& variables, const std::function<std::vector<int>(const Shape&)>& axes,
+             std::string_view op);
+
+  std::span<double> of(size_t variable, size_t count) {
+    return std::span(values).subspan(first[variable], count);
+  }
+  std::span<double> other(size_t variable, size_t count) {
+    return std::span(others).subspan(first[variable], count);
+  }
+};
+
+}  // namespace rein

@@ -1,0 +1,161 @@
+#include <algorithm>
+
+#include "process/check.h"
+#include "process/measured.h"
+#include "process/reference.h"
+#include "process/slice_clip.h"
+#include "rein/process/clip_by_norm.h"
+
+namespace rein {
+
+static_assert(Transform<ClipByNorm> && Transform<ClipByAverageNorm> && Transform<ClipByBlockRms>);
+
+namespace {
+
+double element_count(const Gradients& gradients, size_t i) {
+  return static_cast<double>(gradients.layout().entries[i].size);
+}
+
+// A reference's formula on each variable: f(x, sum of squares, variable).
+template <class Limit, class F>
+void clip_each_as(Gradients& gradients, Norms& norms, StepInfo& info, Limit limit, F f) {
+  visit_float(gradients.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    settle<T>(gradients);
+    std::vector<T> sums(gradients.size());  // before the norms are taken, which merges rows
+    for (size_t i = 0; i < gradients.size(); ++i)
+      if (gradients.kind(i) != Gradients::Kind::absent)
+        sums[i] = reference::sum_of_squares(std::span<const T>(gradients.stored<T>(i)));
+    norms.take(gradients);
+    norms.report_non_finite(gradients, info);
+    const double before = norms.global();
+    for (size_t i = 0; i < gradients.size(); ++i) {
+      if (gradients.kind(i) == Gradients::Kind::absent) continue;
+      for (T& x : gradients.stored<T>(i)) x = f(x, sums[i], i);
+      info.clipped |= norms.of_variable[i] > limit(i);
+    }
+    norms.take(gradients);
+    record_norms(info, before, norms.global());
+  });
+}
+
+// How rank allows it: each slice along `axes`, or all of an array that has not these axes.
+std::vector<int> axes_of(const Shape& shape, const std::vector<int>& axes) {
+  std::vector<int> all;
+  for (int a = 0; a < shape.rank(); ++a) all.push_back(a);
+  const bool fits = std::ranges::all_of(
+      axes, [&](int axis) { return axis >= -shape.rank() && axis < shape.rank(); });
+  return fits ? axes : all;
+}
+
+void clip_by_slices(const ClipByNorm& clip, double clip_norm, Gradients& gradients,
+                    ClipByNorm::State& state, StepInfo& info) {
+  if (clip.semantics == Semantics::safe) gradients.merge_duplicates();
+  SliceNorms& slices = state.slices;
+  const double pending = std::abs(gradients.scale);
+  std::vector<double>& before = state.norms.of_variable;
+  visit_float(gradients.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    if (clip.semantics != Semantics::safe) settle<T>(gradients);
+    run_tasks(gradients.team, static_cast<int64_t>(gradients.size()), [&](int64_t task) {
+      const auto i = static_cast<size_t>(task);
+      before[i] = state.after[i] = 0;
+      if (gradients.kind(i) == Gradients::Kind::absent) return;
+      const auto x = gradients.stored<T>(i);
+      Slicing own;  // of rows that are there
+      if (gradients.kind(i) == Gradients::Kind::sparse) {
+        const Shape& shape = gradients.sparse(i).values.shape();
+        own = Slicing(shape, axes_of(shape, clip.axes), ClipByNorm::name);
+      }
+      const Slicing& slicing =
+          gradients.kind(i) == Gradients::Kind::sparse ? own : slices.of_variable[i];
+      const auto norms = slices.of(i, slicing.count()), factors = slices.other(i, slicing.count());
+      slice_norms(slicing, std::span<const T>(x), norms);
+      for (double& n : norms) n *= pending;
+      before[i] = joint_norm(norms);
+      if (clip.semantics != Semantics::safe) {
+        clip_slices_as(clip.semantics, slicing, x, clip_norm);
+        slice_norms(slicing, std::span<const T>(x), norms);
+      } else {
+        for (size_t s = 0; s < norms.size(); ++s) factors[s] = scale_to(norms[s], clip_norm);
+        if (std::ranges::any_of(factors, [](double f) { return f != 1; }))
+          scale_slices<T>(slicing, x, factors);
+        for (size_t s = 0; s < norms.size(); ++s)
+          if (factors[s] != 1) norms[s] = clip_norm;
+      }
+      state.after[i] = joint_norm(norms);
+    });
+  });
+  state.norms.report_non_finite(gradients, info);
+  info.clipped |= !std::ranges::equal(before, state.after);
+  record_norms(info, joint_norm(before), joint_norm(state.after));
+}
+
+}  // namespace
+
+ClipByNorm::State ClipByNorm::init(const Variables& variables) const {
+  check_threshold(name, clip_norm, semantics);
+  State state;
+  state.norms = Norms(variables);
+  state.after.resize(variables.size());
+  if (!axes.empty())
+    state.slices = SliceNorms(
+        variables, [&](const Shape& shape) { return axes_of(shape, axes); }, name);
+  return state;
+}
+
+void ClipByNorm::update(Gradients& gradients, State& state, const Variables&,
+                        StepInfo& info) const {
+  const double c = threshold_at(name, clip_norm, info, semantics);
+  const auto limit = [&](size_t) { return c; };
+  if (!axes.empty())
+    clip_by_slices(*this, c, gradients, state, info);
+  else if (semantics == Semantics::safe)
+    clip_each(gradients, state.norms, info, limit);
+  else
+    clip_each_as(gradients, state.norms, info, limit, [&](auto x, auto sum, size_t) {
+      return reference::clipped_by_norm(semantics, x, std::sqrt(sum), static_cast<decltype(x)>(c));
+    });
+}
+
+ClipByAverageNorm::State ClipByAverageNorm::init(const Variables& variables) const {
+  check_threshold(name, clip_norm, semantics);
+  return Norms(variables);
+}
+
+void ClipByAverageNorm::update(Gradients& gradients, State& norms, const Variables&,
+                               StepInfo& info) const {
+  const double c = threshold_at(name, clip_norm, info, semantics);
+  const auto limit = [&](size_t i) { return c * element_count(gradients, i); };
+  if (semantics == Semantics::safe) {
+    clip_each(gradients, norms, info, limit);
+  } else {
+    gradients.merge_duplicates();  // TensorFlow makes a sparse gradient dense here
+    clip_each_as(gradients, norms, info, limit, [&](auto x, auto sum, size_t i) {
+      using T = decltype(x);
+      return reference::clipped_by_average_norm(
+          x, std::sqrt(sum), static_cast<T>(element_count(gradients, i)), static_cast<T>(c));
+    });
+  }
+}
+
+ClipByBlockRms::State ClipByBlockRms::init(const Variables& variables) const {
+  check_threshold(name, threshold, semantics, "threshold");
+  return Norms(variables);
+}
+
+void ClipByBlockRms::update(Gradients& gradients, State& norms, const Variables&,
+                            StepInfo& info) const {
+  const double c = threshold_at(name, threshold, info, semantics, "threshold");
+  const auto limit = [&](size_t i) { return c * std::sqrt(element_count(gradients, i)); };
+  if (semantics == Semantics::safe)
+    clip_each(gradients, norms, info, limit);
+  else
+    clip_each_as(gradients, norms, info, limit, [&](auto x, auto sum, size_t i) {
+      using T = decltype(x);
+      return reference::clipped_by_block_rms(x, sum, static_cast<T>(element_count(gradients, i)),
+                                             static_cast<T>(c));
+    });
+}
+
+}  // namespace rein

@@ -1,0 +1,40 @@
+// Clipping each slice by its norm.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "process/l2.h"
+#include "process/reference.h"
+#include "process/slices.h"
+
+namespace rein {
+
+/// The reference's formula on each slice, in place.
+template <class T>
+void clip_slices_as(Semantics semantics, const Slicing& slicing, std::span<T> x, double clip_norm) {
+  std::vector<T> sums(slicing.count(), T{0});
+  add_to_slices(slicing, std::span<const T>(x), std::span<T>(sums), [](T v) { return v * v; });
+  slicing.for_each_run([&](size_t slice, size_t i, size_t n, size_t step) {
+    for (size_t j = 0; j < n; ++j)
+      x[i + j] = reference::clipped_by_norm(semantics, x[i + j], std::sqrt(sums[slice + j * step]),
+                                            static_cast<T>(clip_norm));
+  });
+}
+
+/// The same in any semantics. Whether anything may have changed.
+template <class T>
+bool clip_slices(const Slicing& slicing, std::span<T> x, double clip_norm, Semantics semantics) {
+  if (semantics != Semantics::safe) {
+    clip_slices_as(semantics, slicing, x, clip_norm);
+    return true;
+  }
+  std::vector<double> factors(slicing.count());
+  slice_norms(slicing, x, factors);
+  for (double& f : factors) f = scale_to(f, clip_norm);
+  if (std::ranges::all_of(factors, [](double f) { return f == 1; })) return false;
+  scale_slices<T>(slicing, x, factors);
+  return true;
+}
+
+}  // namespace rein
