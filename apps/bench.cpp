@@ -34,9 +34,11 @@ int measure_optimizer(const BenchOptimizerRequest& request) {
       "{} and {} on {} parameters in {} tensors, {} threads: {:.3f} ms at best, {:.3f} in the "
       "median\n"
       "  clip {:.3f} ms, rule {:.3f} ms; {:.0f} MB at {:.1f} GB/s of an in-place stream ({:.1f} of "
-      "reading alone): {:.0f} % of the bound; {} allocations\n",
+      "reading alone): {:.0f} % of the bound, {:.0f} in the median; {} "
+      "allocations\n",
       b.clip, b.rule, b.parameters, b.tensors, b.threads, b.ms_min, b.ms_median, b.process_ms,
-      b.apply_ms, 1e-6 * b.bytes, b.stream_gbps, b.read_gbps, 100 * b.share, b.allocations);
+      b.apply_ms, 1e-6 * b.bytes, b.stream_gbps, b.read_gbps, 100 * b.share, 100 * b.share_median,
+      b.allocations);
   return kOk;
 }
 

@@ -20,6 +20,13 @@ double seconds_of(F&& f) {
   return seconds_since(start);
 }
 
+/// The number in the middle; of an even count, the upper one.
+inline double median(std::vector<double> numbers) {
+  const auto middle = numbers.begin() + static_cast<std::ptrdiff_t>(numbers.size() / 2);
+  std::ranges::nth_element(numbers, middle);
+  return *middle;
+}
+
 /// How long the same thing took, time after time. The shortest counts: whatever else runs on the
 /// machine only makes it longer.
 class Times {
@@ -31,12 +38,8 @@ class Times {
   }
   size_t count() const { return all_.size(); }
   double least() const { return *std::ranges::min_element(all_); }
-  double median() const {
-    std::vector<double> sorted = all_;
-    const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
-    std::ranges::nth_element(sorted, middle);
-    return *middle;
-  }
+  double median() const { return app::median(all_); }
+  double last() const { return all_.back(); }
 
  private:
   std::vector<double> all_;

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+#include <vector>
+
 #include "allocations.h"
 #include "bench_ceiling.h"
 #include "bench_clock.h"
@@ -32,11 +35,11 @@ void fill(Gradients& gradients) {
   }
 }
 
-// Bytes a parameter: gradients read for the norm, then read again; parameters and each slot read
-// and written.
-double bytes_of(const AnyRule& rule, AnyRule::State& state, bool norm) {
+// Bytes a parameter: gradients read for the norm, which every form of clip measures, then read
+// again; parameters and each slot read and written.
+double bytes_of(const AnyRule& rule, AnyRule::State& state) {
   const auto slots = static_cast<double>(rule.slots(state).size());
-  return 4 * ((norm ? 1 : 0) + 1 + 2 + 2 * slots);
+  return 4 * (1 + 1 + 2 + 2 * slots);
 }
 
 }  // namespace
@@ -72,7 +75,10 @@ OptimizerBench bench_optimizer(const OptimizerBenchSettings& settings) {
   const int64_t before = allocation_count();
   clip_all(), apply_all();
   const int64_t allocations = allocation_count() - before;
+  const auto parameters = static_cast<double>(variables.parameter_count());
+  const double bytes = parameters * bytes_of(rule, rule_state);
   Times all, process, apply;
+  std::vector<double> shares;
   const auto once = [&] {
     const double clipped = seconds_of(clip_all), applied = seconds_of(apply_all);
     process.add(clipped), apply.add(applied), all.add(clipped + applied);
@@ -82,6 +88,7 @@ OptimizerBench bench_optimizer(const OptimizerBenchSettings& settings) {
   while (all.count() < kFewest || seconds_since(start) < settings.seconds) {
     streams.measure();
     once();
+    shares.push_back(1e-9 * bytes / streams.last_in_place_gbps() / all.last());
   }
 
   OptimizerBench result;
@@ -94,10 +101,10 @@ OptimizerBench bench_optimizer(const OptimizerBenchSettings& settings) {
   result.ms_median = 1e3 * all.median();
   result.process_ms = 1e3 * process.least();
   result.apply_ms = 1e3 * apply.least();
-  result.bytes =
-      static_cast<double>(result.parameters) * bytes_of(rule, rule_state, settings.clip != "none");
+  result.bytes = bytes;
   result.stream_gbps = streams.in_place_gbps();
   result.share = 1e-9 * result.bytes / result.stream_gbps / all.least();
+  result.share_median = median(std::move(shares));
   result.read_gbps = streams.read_gbps();
   result.allocations = allocations;
   return result;
@@ -108,9 +115,10 @@ std::string as_json(const OptimizerBench& r) {
       R"({{"clip": "{}", "rule": "{}", "threads": {}, "parameters": {}, "tensors": {}, )"
       R"("ms_min": {:.4f}, "ms_median": {:.4f}, "process_ms": {:.4f}, "apply_ms": {:.4f}, )"
       R"("bytes": {:.0f}, "stream_gbps": {:.2f}, "read_gbps": {:.2f}, "share": {:.4f}, )"
+      R"("share_median": {:.4f}, )"
       R"("allocations": {}}})",
       r.clip, r.rule, r.threads, r.parameters, r.tensors, r.ms_min, r.ms_median, r.process_ms,
-      r.apply_ms, r.bytes, r.stream_gbps, r.read_gbps, r.share, r.allocations);
+      r.apply_ms, r.bytes, r.stream_gbps, r.read_gbps, r.share, r.share_median, r.allocations);
 }
 
 }  // namespace rein::app

@@ -20,11 +20,14 @@ struct OptimizerBench {
   int64_t parameters = 0, tensors = 0;
   double ms_min = 0, ms_median = 0;     // clip and rule together
   double process_ms = 0, apply_ms = 0;  // of the fastest of each
-  double bytes = 0;        // that have to move: read once for the norm, then gradients, slots and
-                           // parameters, those that change twice
-  double stream_gbps = 0;  // of an in-place stream over more than the caches, in the same process
-  double read_gbps = 0;    // of reading alone
-  double share = 0;        // of the time that the bytes need at the stream's rate
+  double bytes = 0;         // that have to move: read once for the norm, then gradients, slots and
+                            // parameters, those that change twice. What a clip writes back depends
+                            // on the numbers and does not count
+  double stream_gbps = 0;   // of an in-place stream over more than the caches, in the same process
+  double read_gbps = 0;     // of reading alone
+  double share = 0;         // of the time that the bytes need at the stream's rate, fastest of each
+  double share_median = 0;  // the same for each step and the stream just before it: what a machine
+                            // that is faster at times does not distort
   int64_t allocations = 0;
 };
 

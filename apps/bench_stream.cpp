@@ -47,6 +47,7 @@ void Streams::measure() {
 }
 
 double Streams::in_place_gbps() const { return 1e-9 * 8 * kFloats / in_place_.least(); }
+double Streams::last_in_place_gbps() const { return 1e-9 * 8 * kFloats / in_place_.last(); }
 double Streams::read_gbps() const { return 1e-9 * 4 * kFloats / read_.least(); }
 double Streams::megabytes() const { return 4e-6 * kFloats; }
 

@@ -19,6 +19,7 @@ class Streams {
 
   /// Of the fastest passes, in 1e9 bytes a second: x = x * 1, 8 bytes a float ...
   double in_place_gbps() const;
+  double last_in_place_gbps() const;
   /// ... and looking at each float, 4 bytes.
   double read_gbps() const;
   double megabytes() const;

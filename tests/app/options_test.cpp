@@ -162,15 +162,22 @@ TEST(Options, BenchMeasuresMemoryAndTheOptimizer) {
   TemporaryFolder folder;
   const Finished stream = rein(folder, {"bench", "stream", "--threads=1", "--seconds=0", "--json"});
   EXPECT_GT(nlohmann::json::parse(stream.out)["in_place_gbps"], 0) << stream.err;
-  for (const char* clip : {"none", "value:1", "norm:1", "global:0.1"}) {
+  const auto optimizer = [&](const char* clip, const char* rule) {
     const Finished f = rein(folder, {"bench", "optimizer", "--params=100000", "--threads=2",
-                                     "--seconds=0", "--json", "--rule=momentum", "--clip", clip});
-    ASSERT_EQ(f.code, 0) << f.err;
-    const auto json = nlohmann::json::parse(f.out);
+                                     "--seconds=0", "--json", "--rule", rule, "--clip", clip});
+    EXPECT_EQ(f.code, 0) << f.err;
+    return nlohmann::json::parse(f.out);
+  };
+  for (const char* clip : {"none", "value:1", "norm:1", "average:1", "global:0.1"}) {
+    const auto json = optimizer(clip, "momentum");
     EXPECT_EQ(json["allocations"], 0) << clip;
     EXPECT_GT(json["share"], 0);
-    EXPECT_EQ(json["bytes"], 100000 * 4 * (5 + (clip == std::string("none") ? 0 : 1)));
+    EXPECT_GT(json["share_median"], 0);
+    // A norm is measured whatever the clip: read; gradient: read; momentum, parameter: both.
+    EXPECT_EQ(json["bytes"], 100000 * 24) << clip;
   }
+  EXPECT_EQ(optimizer("global:1", "sgd")["bytes"], 100000 * 16);
+  EXPECT_EQ(optimizer("global:1", "adam")["bytes"], 100000 * (28 + 4));
 }
 
 TEST(Options, BenchMeasuresKernels) {
