@@ -8,6 +8,7 @@ namespace rein {
 struct GradientRecording::Made {
   Recording recording;
   std::vector<Slot> slots;
+  size_t forward_nodes;
 };
 
 GradientRecording::Made GradientRecording::make(const ModelFunction& function,
@@ -22,6 +23,7 @@ GradientRecording::Made GradientRecording::make(const ModelFunction& function,
   Values parameters;
   for (size_t i = 0; i < variables.size(); ++i)
     parameters.push_back(r.graph->parameter(variables[i]));
+  const size_t forward_nodes = r.graph->nodes().size();
   const Cotangents found = r.graph->gradients(r.outputs[0], parameters, where);
   std::vector<Slot> slots;
   for (size_t i = 0; i < found.size(); ++i) {
@@ -39,7 +41,7 @@ GradientRecording::Made GradientRecording::make(const ModelFunction& function,
   if (slots.empty())
     throw InvalidArgument("record", "the loss depends on none of the variables", where);
   return {Recording(std::move(r.graph), std::move(r.inputs), std::move(r.outputs), team),
-          std::move(slots)};
+          std::move(slots), forward_nodes};
 }
 
 GradientRecording::GradientRecording(const ModelFunction& function, std::span<const Spec> inputs,
@@ -51,7 +53,8 @@ GradientRecording::GradientRecording(Made made, Variables& variables)
       gradients_(variables),
       slots_(std::move(made.slots)),
       variables_(&variables),
-      variable_count_(variables.size()) {
+      variable_count_(variables.size()),
+      forward_nodes_(made.forward_nodes) {
   for (Slot& slot : slots_) {
     if (slot.sparse) continue;
     visit_float(gradients_.dtype(), [&](auto zero) {

@@ -202,4 +202,11 @@ bool Recording::Plan::parameters_moved() const {
   return false;
 }
 
+void Recording::Plan::execute(const Instruction& i, uint64_t step) {
+  i.op->forward(
+      i.attributes,
+      {.team = team, .scratch = scratch.data(), .random = random_of(graph->seed(), step, i.node)},
+      Ins(ins).subspan(i.in, i.in_count), Outs(outs).subspan(i.out, i.out_count));
+}
+
 }  // namespace rein

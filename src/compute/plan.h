@@ -40,6 +40,8 @@ struct Recording::Plan {
     size_t in, in_count, out, out_count;  // ranges of `ins` and `outs`
   };
 
+  void execute(const Instruction& instruction, uint64_t step);
+
   const Place& place(const Value& v) const { return places[v.node()][v.output()]; }
 
   std::unique_ptr<Graph> graph;

@@ -19,7 +19,7 @@ Recording::~Recording() = default;
 Recording::Recording(Recording&&) noexcept = default;
 Recording& Recording::operator=(Recording&&) noexcept = default;
 
-void Recording::run(std::span<const Tensor> inputs, uint64_t step, Where where) {
+void Recording::begin_run(std::span<const Tensor> inputs, Where where) {
   Plan& plan = *plan_;
   if (inputs.size() != plan.inputs.size())
     throw InvalidArgument(
@@ -39,24 +39,36 @@ void Recording::run(std::span<const Tensor> inputs, uint64_t step, Where where) 
     if (const size_t bytes = inputs[i].spec().bytes(); bytes > 0)
       std::memcpy(plan.blocks[p.block].data, inputs[i].data(), bytes);
   }
+}
+
+void Recording::run(std::span<const Tensor> inputs, uint64_t step, Where where) {
+  begin_run(inputs, where);
+  Plan& plan = *plan_;
   const FlushDenormals flush;
-  const Seed seed = plan.graph->seed();
-  const auto execute = [&](const Plan::Instruction& i) {
-    i.op->forward(i.attributes,
-                  {.team = plan.team,
-                   .scratch = plan.scratch.data(),
-                   .random = random_of(seed, step, i.node)},
-                  Ins(plan.ins).subspan(i.in, i.in_count),
-                  Outs(plan.outs).subspan(i.out, i.out_count));
-  };
   if (plan.times.empty()) {
-    for (const auto& i : plan.instructions) execute(i);
+    for (const auto& i : plan.instructions) plan.execute(i, step);
     return;
   }
   for (size_t i = 0; i < plan.instructions.size(); ++i) {
     const auto start = std::chrono::steady_clock::now();
-    execute(plan.instructions[i]);
+    plan.execute(plan.instructions[i], step);
     plan.times[i].add(std::chrono::steady_clock::now() - start);
+  }
+}
+
+void Recording::inspect(std::span<const Tensor> inputs, uint64_t step,
+                        const std::function<bool(const Executed&)>& look, Where where) {
+  begin_run(inputs, where);
+  Plan& plan = *plan_;
+  const FlushDenormals flush;
+  for (const auto& i : plan.instructions) {
+    plan.execute(i, step);
+    if (!look({.node = i.node,
+               .op = *i.op,
+               .in = Ins(plan.ins).subspan(i.in, i.in_count),
+               .out = Outs(plan.outs).subspan(i.out, i.out_count),
+               .scratch = plan.scratch.data()}))
+      return;
   }
 }
 

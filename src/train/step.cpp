@@ -77,6 +77,10 @@ struct Step::Parts {
   bool profiled = false;
   OpTime process_time{.name = "process"}, apply_time{.name = "apply"};
 
+  // Random ops draw anew for each step and each micro-batch of it.
+  uint64_t draw() const {
+    return static_cast<uint64_t>(step + 1) + (static_cast<uint64_t>(gathered) << 40);
+  }
   std::span<const Tensor> prepare(std::span<const Tensor> batch, Where where);
   double compute_gradients(std::span<const Tensor> all, Where where);
   void add_to_sum();
@@ -145,9 +149,7 @@ std::span<const Tensor> Step::Parts::prepare(std::span<const Tensor> batch, Wher
 
 // Stage 1 for one micro-batch: the loss, and the gradients without the loss scale.
 double Step::Parts::compute_gradients(std::span<const Tensor> all, Where where) {
-  // Random ops draw anew for each step and each micro-batch of it.
-  const auto draw = static_cast<uint64_t>(step + 1) + (static_cast<uint64_t>(gathered) << 40);
-  compute->run(all, draw, where);
+  compute->run(all, draw(), where);
   compute->gradients().scale = 1 / loss_scale;
   compute->gradients().team = &team;
   return compute->loss() / loss_scale;
@@ -221,6 +223,12 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
     p.apply_time.add(applied - processed);
   }
   return info;
+}
+
+std::optional<NonFiniteOrigin> Step::find_non_finite(std::span<const Tensor> inputs, Where where) {
+  Parts& p = *parts_;
+  const auto all = p.prepare(inputs, where);
+  return p.compute->find_non_finite(all, p.draw(), where);
 }
 
 double Step::loss_scale() const { return parts_->loss_scale; }

@@ -3,11 +3,13 @@
 
 #include <concepts>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 
 #include "rein/base/thread_team.h"
+#include "rein/compute/origin.h"
 #include "rein/compute/value.h"
 
 namespace rein {
@@ -103,7 +105,10 @@ InvalidArgument rule_error(std::string_view op, std::string_view what, Specs got
 ///    the other arguments are there for the gradient rule alone;
 ///  - `bool may_overwrite(size_t argument) const`: whether `forward` still works when its first
 ///    result lies where that argument lies (of the same size). A recording then spends no memory
-///    on the result, if nobody reads the argument later.
+///    on the result, if nobody reads the argument later;
+///  - `std::optional<SequencePlace> locate(Ins in, Outs out, const std::byte* scratch) const`:
+///  after
+///    `forward` has made numbers that are not finite, where in a sequence the first one arose.
 template <class T>
 concept OpDef = std::equality_comparable<T> &&
     requires(const T op, Specs specs, const Run& run, Ins in, Outs out) {
@@ -128,6 +133,8 @@ struct OpRecord {
   size_t (*scratch)(const void* op, Specs in);
   std::vector<int64_t> (*views)(const void* op, Specs in);
   bool (*may_overwrite)(const void* op, size_t argument);
+  std::optional<SequencePlace> (*locate)(const void* op, Ins in, Outs out,
+                                         const std::byte* scratch);  // null: it does not know
   bool (*equal)(const void* a, const void* b);
   const OpRecord* next = nullptr;  // the list of all records, see `first_op`
 
@@ -175,6 +182,10 @@ constexpr OpRecord make_record() {
     else
       return false;
   };
+  if constexpr (requires(const T t, Ins in, Outs out) { t.locate(in, out, nullptr); })
+    r.locate = [](const void* op, Ins in, Outs out, const std::byte* scratch) {
+      return static_cast<const T*>(op)->locate(in, out, scratch);
+    };
   r.equal = [](const void* a, const void* b) {
     return *static_cast<const T*>(a) == *static_cast<const T*>(b);
   };

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "rein/compute/graph.h"
+#include "rein/compute/origin.h"
 
 namespace rein {
 
@@ -49,6 +50,18 @@ class Recording {
   /// Returns whether it is: never after the first run.
   bool pin_output(size_t i, void* data);
 
+  /// An op that has just run.
+  struct Executed {
+    size_t node = 0;
+    const OpRecord& op;
+    Ins in;
+    Outs out;
+    const std::byte* scratch = nullptr;
+  };
+  /// As `run`, but calls `look` after each op, and stops when it returns false.
+  void inspect(std::span<const Tensor> inputs, uint64_t step,
+               const std::function<bool(const Executed&)>& look, Where where = Where::here());
+
   /// From now on runs measure each op (at two looks on the clock), from zero; or no longer.
   void profile(bool on);
   /// Of all runs since then, in the order in which a run comes to them first.
@@ -61,6 +74,8 @@ class Recording {
   const Graph& graph() const;
 
  private:
+  void begin_run(std::span<const Tensor> inputs, Where where);
+
   struct Plan;
   std::unique_ptr<Plan> plan_;
 };
@@ -80,6 +95,11 @@ class GradientRecording {
 
   /// As Recording::run; afterwards `gradients()` holds them with scale 1.
   void run(std::span<const Tensor> inputs, uint64_t step = 0, Where where = Where::here());
+
+  /// Runs again and says where the first number that is not finite arose, if one does: in a result
+  /// of an op, or among the inputs and variables. Slow; `gradients()` is left undefined.
+  std::optional<NonFiniteOrigin> find_non_finite(std::span<const Tensor> inputs, uint64_t step = 0,
+                                                 Where where = Where::here());
 
   double loss() const { return recording_.output(0).item(); }
   Gradients& gradients() { return gradients_; }
@@ -106,6 +126,7 @@ class GradientRecording {
   std::vector<Slot> slots_;
   const Variables* variables_;
   size_t variable_count_;
+  size_t forward_nodes_;  // of the graph; those after them make gradients
 };
 
 }  // namespace rein

@@ -32,6 +32,15 @@ struct LstmForward {
   T* cells = nullptr;    // and c of every step, in an order of the kernel's own
 };
 
+/// What a number of `gates` stands for, and one of what `lstm_backward<float>` leaves at the start
+/// of its scratch memory: the gradients of the gates before their activation. `unit` may lie past
+/// the last: padding.
+struct LstmPlace {
+  int64_t step, row, gate, unit;  // gates i, j, f, o
+};
+template <class T>
+LstmPlace lstm_place(const LstmSizes& sizes, int64_t index) noexcept;
+
 /// Arrays of the backward pass. `d` stands for the derivative of the loss.
 template <class T>
 struct LstmBackward {

@@ -78,6 +78,11 @@ class Step {
   /// input has another shape than at the first call.
   StepInfo run(std::span<const Tensor> inputs, Where where = Where::here());
 
+  /// Computes loss and gradients of a batch again, as the next step would, and says where the first
+  /// number that is not finite arises, if one does. Changes nothing. Slow.
+  std::optional<NonFiniteOrigin> find_non_finite(std::span<const Tensor> inputs,
+                                                 Where where = Where::here());
+
   /// A copy of what the cost returned after the loss, of the last step. A metric that is a variable
   /// itself shows it after the update.
   Tensor metric(size_t i) const;

@@ -1,6 +1,8 @@
 #include "rein/kernels/lstm.h"
 
+#include <cmath>
 #include <cstring>
+#include <optional>
 
 #include "rules.h"
 
@@ -17,6 +19,23 @@ kernels::LstmSizes sizes_of(const Shape& x, const Shape& h) {
 
 kernels::LstmMemory memory_of(DType type, const kernels::LstmSizes& sizes) {
   return visit_float(type, [&](auto zero) { return kernels::lstm_memory<decltype(zero)>(sizes); });
+}
+
+// The first number that is not finite among those of all gates: the earliest step, or the latest.
+template <class T>
+std::optional<SequencePlace> locate_gate(const kernels::LstmSizes& s, const T* gates, int64_t n,
+                                         bool earliest) {
+  std::optional<kernels::LstmPlace> first;
+  for (int64_t i = 0; i < n; ++i) {
+    if (std::isfinite(gates[i])) continue;
+    const auto place = kernels::lstm_place<T>(s, i);
+    if (place.unit >= s.units) continue;
+    if (!first || (earliest ? place.step < first->step : place.step > first->step)) first = place;
+  }
+  if (!first) return std::nullopt;
+  constexpr const char* kNames[] = {"i", "j", "f", "o"};
+  return SequencePlace{
+      .gate = kNames[first->gate], .step = first->step, .example = first->row, .unit = first->unit};
 }
 
 // The backward pass as one op. Its fields say which results of the forward op the loss uses, and
@@ -77,6 +96,13 @@ struct LstmGrad {
       kernels::lstm_backward(run.team, sizes, arrays<decltype(zero)>(in, out), run.scratch);
     });
   }
+
+  // By the gradients of the gates, which are still in the scratch memory; in float64 they are not.
+  std::optional<SequencePlace> locate(Ins in, Outs, const std::byte* scratch) const {
+    if (in[0].dtype() != DType::float32) return std::nullopt;
+    return locate_gate(sizes_of(in[0].shape(), in[2].shape()),
+                       reinterpret_cast<const float*>(scratch), in[5].size(), false);
+  }
 };
 
 struct LstmOp {
@@ -133,6 +159,14 @@ struct LstmOp {
     if (bytes > 0)
       std::memcpy(out[kH].data, out[kOutputs].as<std::byte>() + out[kOutputs].spec->bytes() - bytes,
                   bytes);
+  }
+
+  std::optional<SequencePlace> locate(Ins in, Outs out, const std::byte*) const {
+    const auto sizes = sizes_of(in[0].shape(), in[3].shape());
+    return visit_float(in[0].dtype(), [&](auto zero) {
+      using T = decltype(zero);
+      return locate_gate(sizes, out[kGates].as<T>(), out[kGates].size(), true);
+    });
   }
 
   Cotangents vjp(const Backward& r) const {

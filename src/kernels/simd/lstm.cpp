@@ -349,6 +349,14 @@ void Backward(ThreadTeam& team, const LstmSizes& s, const LstmBackward<float>& b
   }
 }
 
+LstmPlace Place(const LstmSizes& s, int64_t index) {  // [panel][step][row][gate][lane]
+  const int64_t row = index / kGates, step = row / s.batch;
+  return {.step = step % s.steps,
+          .row = row % s.batch,
+          .gate = index % kGates / kLanes,
+          .unit = step / s.steps * kLanes + index % kLanes};
+}
+
 LstmMemory Memory(const LstmSizes& s) {
   const int64_t panels = panels_of(s.units), rows = s.steps * s.batch;
   const int64_t packed = panels * (s.inputs + s.units) * kGates;
@@ -373,6 +381,7 @@ namespace {
 HWY_EXPORT(Forward);
 HWY_EXPORT(Backward);
 HWY_EXPORT(Memory);
+HWY_EXPORT(Place);
 }  // namespace
 
 template <>
@@ -385,6 +394,20 @@ LstmMemory lstm_memory<double>(const LstmSizes& s) {
   return {.gates = 4 * sequence,
           .cells = sequence,
           .backward_scratch = ref::lstm_backward_scratch_bytes<double>(s)};
+}
+
+template <>
+LstmPlace lstm_place<float>(const LstmSizes& s, int64_t index) noexcept {
+  return HWY_DYNAMIC_DISPATCH(Place)(s, index);
+}
+template <>
+LstmPlace lstm_place<double>(const LstmSizes& s,
+                             int64_t index) noexcept {  // [step][row][gate][unit]
+  const int64_t row = index / (4 * s.units);
+  return {.step = row / s.batch,
+          .row = row % s.batch,
+          .gate = index / s.units % 4,
+          .unit = index % s.units};
 }
 
 template <>
