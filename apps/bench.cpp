@@ -8,7 +8,7 @@
 namespace rein::app {
 
 int measure_step(const BenchStepRequest& request) {
-  const StepBench b = bench_step(request.shape, request.threads, request.seconds);
+  const StepBench b = bench_step(request.shape, request.threads, request.seconds, request.monitor);
   if (request.json) {
     fmt::print("{}\n", as_json(b));
     return kOk;
@@ -19,6 +19,9 @@ int measure_step(const BenchStepRequest& request) {
       "step\n",
       b.shape, b.threads, b.ms_min, b.ms_median, b.gflops, 100 * b.share, b.ceiling_gflops,
       b.peak_mb, b.allocations);
+  if (b.monitor_ms)
+    fmt::print("a Monitor adds {:.4f} ms a step, {:.2f} %\n", *b.monitor_ms,
+               100 * *b.monitor_ms / b.ms_min);
   for (const Phase& p : b.phases)
     if (p.ms >= 0.001) fmt::print("  {:<40} {:9.3f} ms\n", p.name, p.ms);
   return kOk;

@@ -12,6 +12,7 @@
 #include "allocations.h"
 #include "bench_ceiling.h"
 #include "bench_clock.h"
+#include "bench_monitor.h"
 #include "rein/rein.h"
 #include "usage_error.h"
 
@@ -84,6 +85,7 @@ class Network {
                            ? sparse_softmax_cross_entropy_with_logits(prediction, y)
                            : squared_error(y, prediction));
   }
+  const Variables& variables() const { return vars_; }
   Step step(int threads) {
     return record([this](Value x, Value y) { return cost(x, y); }, vars_,
                   chain(ClipByGlobalNorm{.clip_norm = 5}), Adam{.learning_rate = 1e-3},
@@ -152,7 +154,7 @@ double peak_megabytes() {
 
 }  // namespace
 
-StepBench bench_step(std::string_view name, int threads, double seconds) {
+StepBench bench_step(std::string_view name, int threads, double seconds, bool monitor) {
   const StepShape& shape = shape_of(name);
   checked_threads("bench step", threads);
   const double before_data = process_cpu_ms();
@@ -192,6 +194,7 @@ StepBench bench_step(std::string_view name, int threads, double seconds) {
   result.peak_mb = peak_megabytes();
   result.allocations = allocations;
   result.start_ms = start_ms;
+  if (monitor) result.monitor_ms = measure_monitor(network.variables(), threads);
   for (const OpTime& time : step.op_times())
     result.phases.push_back({std::string(time.name), 1e3 * time.seconds / kBurst});
   return result;
@@ -201,12 +204,16 @@ std::string as_json(const StepBench& r) {
   std::string phases;
   for (const Phase& p : r.phases)
     phases += fmt::format(R"({}"{}": {:.4f})", phases.empty() ? "" : ", ", p.name, p.ms);
+  const std::string monitor =
+      r.monitor_ms ? fmt::format(R"("monitor_ms": {:.4f}, "monitor_share": {:.5f}, )",
+                                 *r.monitor_ms, *r.monitor_ms / r.ms_min)
+                   : "";
   return fmt::format(
       R"({{"shape": "{}", "threads": {}, "ms_min": {:.4f}, "ms_median": {:.4f}, "gflop": {:.6f}, )"
       R"("gflops": {:.2f}, "ceiling_gflops": {:.2f}, "share": {:.4f}, "peak_mb": {:.1f}, )"
-      R"("allocations": {}, "start_ms": {:.2f}, "phases": {{{}}}}})",
+      R"("allocations": {}, "start_ms": {:.2f}, {}"phases": {{{}}}}})",
       r.shape, r.threads, r.ms_min, r.ms_median, r.gflop, r.gflops, r.ceiling_gflops, r.share,
-      r.peak_mb, r.allocations, r.start_ms, phases);
+      r.peak_mb, r.allocations, r.start_ms, monitor, phases);
 }
 
 }  // namespace rein::app

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,15 +26,16 @@ struct StepBench {
   double peak_mb = 0;  // resident memory of the process
   double start_ms =
       0;  // processor time from the start of the process to the end of step 1, but for data
-  int64_t allocations = 0;    // calls of operator new in a step, once warm
-  std::vector<Phase> phases;  // in the order of a step
+  int64_t allocations = 0;             // calls of operator new in a step, once warm
+  std::optional<double> monitor_ms{};  // what a Monitor adds to a step, where that was asked for
+  std::vector<Phase> phases;           // in the order of a step
 };
 
 /// Trains a network of a named shape for about `seconds`: LSTM, linear layer, mean loss, clip by
 /// the global norm, Adam. Steps and the products of the ceiling take turns. `threads` = 0 takes
 /// all. Throws UsageError, naming the shapes there are, for another name or a negative number of
-/// threads.
-StepBench bench_step(std::string_view shape, int threads, double seconds = 4);
+/// threads. With `monitor` the cost of a Monitor is measured too, in some 400 more rounds of clips.
+StepBench bench_step(std::string_view shape, int threads, double seconds = 4, bool monitor = false);
 
 /// One JSON object on one line, with the fields by their names; phases as an object of
 /// milliseconds.

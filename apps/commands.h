@@ -46,6 +46,7 @@ struct BenchStepRequest {
   std::string cell = "lstm";
   int threads = 0;
   double seconds = 4;
+  bool monitor = false;
   bool json = false;
 };
 int measure_step(const BenchStepRequest& request);

@@ -131,6 +131,7 @@ void add_bench(CLI::App& app, Arguments& a) {
       ->type_name("NAME")
       ->default_str(step.cell)
       ->check(CLI::IsMember({"lstm"}));
+  step_command.add_flag("--monitor", step.monitor, "also what a Monitor would add");
 
   OptimizerBenchSettings& o = a.bench_optimizer.settings;
   CLI::App& optimizer =
