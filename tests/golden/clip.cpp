@@ -43,7 +43,8 @@ void compare_norm(Check& check, double norm) {
 // be variables (no elements, not of one floating type).
 template <class T>
 std::optional<Gradients> through_transform(const T& transform, const Gradients& gradients,
-                                           rein::StepInfo& info) {
+                                           rein::StepInfo& info,
+                                           const std::vector<Tensor>& parameters = {}) {
   std::optional<rein::DType> dtype;
   for (const auto& g : gradients) {
     if (!g) continue;
@@ -55,6 +56,7 @@ std::optional<Gradients> through_transform(const T& transform, const Gradients& 
   for (size_t i = 0; i < gradients.size(); ++i)
     variables.add(indexed("gradient", i), gradients[i] ? gradients[i].shape() : rein::Shape{1},
                   rein::zeros());
+  for (size_t i = 0; i < parameters.size(); ++i) variables.assign(variables[i], parameters[i]);
   rein::Gradients block(variables);
   for (size_t i = 0; i < gradients.size(); ++i) block.set(i, gradients[i]);
   auto state = transform.init(variables);
@@ -65,11 +67,11 @@ std::optional<Gradients> through_transform(const T& transform, const Gradients& 
 }
 
 template <class T>
-void compare_transform(Check& check, const Case& c, const T& transform,
-                       const Gradients& gradients) {
+void compare_transform(Check& check, const Case& c, const T& transform, const Gradients& gradients,
+                       const std::vector<Tensor>& parameters = {}) {
   if (c.expect().find("error")) return;
   rein::StepInfo info;
-  const auto got = through_transform(transform, gradients, info);
+  const auto got = through_transform(transform, gradients, info, parameters);
   if (!got) return;
   const Json* want = check.want("gradients");
   for (size_t i = 0; want && i < got->size(); ++i) {
@@ -347,6 +349,51 @@ void clip_by_block_rms(const Case& c, Check& check) {
                     gradients);
 }
 
+void adaptive_grad_clip(const Case& c, Check& check) {
+  const double clipping = read_limit(c, "clipping"), eps = number_or(c.attrs(), "eps", 1e-3);
+  std::optional<int> axis;
+  if (const Json* a = c.attrs().find("axis"); a && !a->is_null())
+    axis = static_cast<int>(a->as<int64_t>());
+  const auto gradients = read_gradients(c.at("gradients"));
+  std::vector<Tensor> parameters;
+  for (const auto& p : c.at("params").items) parameters.push_back(read_tensor(p));
+  compare(check,
+          rein::adaptive_grad_clip(gradients, parameters, clipping,
+                                   {.epsilon = eps, .axis = axis, .semantics = Semantics::optax}));
+  compare_transform(
+      check, c,
+      rein::AdaptiveGradClip{
+          .clipping = clipping, .epsilon = eps, .axis = axis, .semantics = Semantics::optax},
+      gradients, parameters);
+}
+
+void centralize(const Case& c, Check& check) {
+  const auto gradients = read_gradients(c.at("gradients"));
+  compare(check, each(gradients, [](const Gradient& g) { return rein::centralize(g, 0); }));
+  compare_transform(check, c, rein::Centralize{.axis = 0}, gradients);
+}
+
+void zero_nans(const Case& c, Check& check) {
+  const auto gradients = read_gradients(c.at("gradients"));
+  const auto [zeroed, found] = rein::zero_nans(gradients);
+  compare(check, zeroed);
+  compare_transform(check, c, rein::ZeroNans{}, gradients);
+  const Json* want = check.want("found_nan");
+  for (size_t i = 0; want && i < found.size(); ++i)
+    check.that(bool(found[i]) == (want->items.at(i).as<int64_t>() != 0),
+               indexed("found_nan", i) + " is wrong");
+}
+
+void per_example_global_norm_clip(const Case& c, Check& check) {
+  std::vector<Tensor> gradients;
+  for (const auto& g : c.at("gradients").items) gradients.push_back(read_tensor(g));
+  const auto [sums, clipped] = rein::per_example_global_norm_clip(
+      gradients, read_limit(c, "l2_norm_clip"), Semantics::optax);
+  compare(check, Gradients(sums.begin(), sums.end()));
+  if (const Json* want = check.want("num_clipped"))
+    check.that(clipped == want->as<int64_t>(), "clipped " + std::to_string(clipped) + " examples");
+}
+
 }  // namespace
 
 Family clip_family() {
@@ -391,6 +438,20 @@ Family clip_family() {
       {"clip", "optax", {"max_delta"}, in, out, optax_clip},
       {"clip_by_global_norm", "optax", {"max_norm"}, in, out_norm, optax_clip_by_global_norm},
       {"clip_by_block_rms", "optax", {"threshold"}, in, out, clip_by_block_rms},
+      {"adaptive_grad_clip",
+       "optax",
+       {"clipping", "eps", "axis"},
+       {"gradients", "params"},
+       out,
+       adaptive_grad_clip},
+      {"centralize", "optax", {}, in, out, centralize},
+      {"zero_nans", "optax", {}, in, {"gradients", "found_nan"}, zero_nans},
+      {"per_example_global_norm_clip",
+       "optax",
+       {"l2_norm_clip"},
+       in,
+       {"gradients", "num_clipped"},
+       per_example_global_norm_clip},
       {"global_norm", "optax", {}, in, norm, optax_global_norm},
       {"clip_grad_norm_",
        "pytorch",

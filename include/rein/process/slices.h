@@ -61,6 +61,10 @@ struct SliceNorms {
   SliceNorms(const Variables& variables, const std::function<std::vector<int>(const Shape&)>& axes,
              std::string_view op);
 
+  /// Nothing in it outlives a step.
+  template <class Self, class F>
+  static void fields(Self&, F&&) {}
+
   std::span<double> of(size_t variable, size_t count) {
     return std::span(values).subspan(first[variable], count);
   }

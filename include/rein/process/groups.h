@@ -1,0 +1,57 @@
+// Transforms of some of the variables.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rein/process/norms.h"
+#include "rein/process/transform.h"
+
+namespace rein {
+
+/// Whether a name fits a pattern: `*` stands for any characters (also none, also `/`), `?` for one,
+/// everything else for itself.
+bool matches(std::string_view pattern, std::string_view name);
+
+struct Group {
+  std::string pattern;  // of names of variables
+  AnyTransform transform;
+};
+
+/// Each variable belongs to the first group whose pattern its name matches, and each group's
+/// transform sees its variables alone: a clip by the global norm takes theirs, and leaves the
+/// others alone. Variables of no group stay as they are. A pattern that no variable matches throws
+/// InvalidArgument.
+///
+///     Groups{{{"embedding*", ClipByNorm{.clip_norm = 1}}, {"*", ClipByGlobalNorm{.clip_norm =
+///     5}}}}
+///
+/// If a group measures, so does this, for all variables together: StepInfo's norms are the joint
+/// norms of the groups and of what is in none.
+struct Groups {
+  static constexpr std::string_view name = "Groups";
+  std::vector<Group> groups{};
+
+  struct State {
+    std::vector<AnyTransform::State> states;
+    std::vector<size_t> group_of;        // variables; the number of groups: none
+    std::vector<Gradients::Kind> kinds;  // while a group is alone
+    std::vector<double> factors;         // of groups: what they left pending
+    std::vector<char> measured;          // whether each did
+    Norms norms;
+  };
+  State init(const Variables& variables) const;
+  void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+};
+
+/// A transform of the variables that match.
+inline Groups only(std::string pattern, AnyTransform transform) {
+  return {{{std::move(pattern), std::move(transform)}}};
+}
+/// A transform of the variables that do not match (optax.masked, Paddle's need_clip).
+inline Groups except(std::string pattern, AnyTransform transform) {
+  return {{{std::move(pattern), chain()}, {"*", std::move(transform)}}};
+}
+
+}  // namespace rein

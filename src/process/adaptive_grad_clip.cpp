@@ -1,0 +1,137 @@
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "process/check.h"
+#include "process/gradient_numbers.h"
+#include "process/measured.h"
+#include "process/unit_clip.h"
+
+namespace rein {
+
+static_assert(Transform<AdaptiveGradClip>);
+
+std::vector<int> unit_axes(const Shape& shape, std::optional<int> axis, std::string_view op,
+                           Where where) {
+  if (axis) return {*axis};
+  std::vector<int> axes;
+  int longer = 0;  // axes of more than one element
+  for (int a = 0; a < shape.rank(); ++a) {
+    axes.push_back(a);
+    longer += shape[a] != 1;
+  }
+  if (longer <= 1) return axes;
+  if (shape.rank() <= 3) return {0};
+  if (shape.rank() > 5)
+    throw InvalidArgument(
+        op, fmt::format("a gradient of shape {} has no units; give the axis", to_string(shape)),
+        where);
+  axes.pop_back();
+  return axes;
+}
+
+std::vector<Gradient> adaptive_grad_clip(std::span<const Gradient> gradients,
+                                         std::span<const Tensor> parameters, double clipping,
+                                         AdaptiveGradClipOptions options, Where where) {
+  constexpr std::string_view op = "adaptive_grad_clip";
+  check_threshold(op, clipping, options.semantics, where, "clipping");
+  check_range(op, "epsilon", options.epsilon, 0, 1e300, where);
+  if (gradients.size() != parameters.size())
+    throw InvalidArgument(op,
+                          fmt::format("{} gradients need as many parameters, got {}",
+                                      gradients.size(), parameters.size()),
+                          where);
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    const Gradient& g = gradients[i];
+    check_gradient(op, g, where);
+    if (!g) continue;
+    if (const Spec wanted{g.shape(), g.values().dtype()}; parameters[i].spec() != wanted)
+      throw InvalidArgument(op,
+                            fmt::format("parameters {} are {}, their gradient is {}", i,
+                                        to_string(parameters[i].spec()), to_string(wanted)),
+                            where);
+  }
+  std::vector<Gradient> clipped;
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    const Gradient whole = merged(gradients[i]);
+    if (!whole) {
+      clipped.emplace_back();
+      continue;
+    }
+    const auto axes = unit_axes(whole.shape(), options.axis, op, where);
+    const Slicing own(whole.values().shape(), axes, op, where), all(whole.shape(), axes, op, where);
+    Tensor out = whole.values().clone();
+    double before = 0, after = 0;
+    visit_float(out.dtype(), [&](auto zero) {
+      using T = decltype(zero);
+      Units<T> units{own, all, out.flat<T>(), parameters[i].flat<T>(), {}};
+      if (whole.is_sparse() && own.count() != all.count())
+        units.place = {whole.sparse().indices.flat<int64_t>(),
+                       all.count() / static_cast<size_t>(whole.shape()[0])};
+      if (options.semantics != Semantics::safe)
+        return clip_units_as_optax(units, clipping, options.epsilon);
+      std::vector<double> room(own.count()), of_parameters(all.count());
+      clip_units<T>(units, room, of_parameters, clipping, options.epsilon, 1, before, after);
+    });
+    const bool same = options.semantics == Semantics::safe && before == after;
+    clipped.push_back(same ? gradients[i] : whole.with_values(std::move(out)));
+  }
+  return clipped;
+}
+
+AdaptiveGradClip::State AdaptiveGradClip::init(const Variables& variables) const {
+  check_threshold(name, clipping, semantics, "clipping");
+  check_range(name, "epsilon", epsilon, 0, 1e300);
+  State state;
+  state.slices = SliceNorms(
+      variables, [&](const Shape& shape) { return unit_axes(shape, axis, name, Where{}); }, name);
+  state.after.resize(variables.size());
+  state.norms = Norms(variables);
+  return state;
+}
+
+void AdaptiveGradClip::update(Gradients& gradients, State& state, const Variables& variables,
+                              StepInfo& info) const {
+  const double limit = threshold_at(name, clipping, info, semantics, "clipping");
+  gradients.merge_duplicates();
+  std::vector<double>& before = state.norms.of_variable;
+  visit_float(gradients.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    if (semantics != Semantics::safe) settle<T>(gradients);
+    const double pending = std::abs(gradients.scale);
+    run_tasks(gradients.team, static_cast<int64_t>(gradients.size()), [&](int64_t task) {
+      const auto i = static_cast<size_t>(task);
+      before[i] = state.after[i] = 0;
+      if (gradients.kind(i) == Gradients::Kind::absent) return;
+      const Slicing& all = state.slices.of_variable[i];
+      Slicing own = all;
+      UnitPlace place;
+      if (gradients.kind(i) == Gradients::Kind::sparse) {
+        const IndexedSlices& slices = gradients.sparse(i);
+        own = Slicing(slices.values.shape(), unit_axes(slices.dense_shape, axis, name, Where{}),
+                      name);
+        if (own.count() != all.count())
+          place = {slices.indices.template flat<int64_t>(),
+                   all.count() / static_cast<size_t>(slices.dense_shape[0])};
+      }
+      const Units<T> units{own, all, gradients.stored<T>(i), variables.values<T>(i), place};
+      const auto of_gradient = state.slices.of(i, own.count());
+      if (semantics != Semantics::safe) {
+        slice_norms(own, std::span<const T>(units.gradient), of_gradient);
+        before[i] = joint_norm(of_gradient);
+        clip_units_as_optax(units, limit, epsilon);
+        slice_norms(own, std::span<const T>(units.gradient), of_gradient);
+        state.after[i] = joint_norm(of_gradient);
+      } else {
+        clip_units<T>(units, of_gradient, state.slices.other(i, all.count()), limit, epsilon,
+                      pending, before[i], state.after[i]);
+      }
+    });
+  });
+  state.norms.report_non_finite(gradients, info);
+  const double norm = joint_norm(before), clipped_norm = joint_norm(state.after);
+  info.clipped |= clipped_norm < norm;
+  record_norms(info, norm, clipped_norm);
+}
+
+}  // namespace rein

@@ -1,0 +1,131 @@
+#include "rein/process/groups.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "process/measured.h"
+#include "process/patterns.h"
+
+namespace rein {
+
+static_assert(Transform<Groups>);
+
+bool matches(std::string_view pattern, std::string_view name) {
+  // The last star is given one character more whenever what follows it does not fit.
+  size_t p = 0, n = 0, star = std::string_view::npos, from = 0;
+  while (n < name.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      from = n;
+    } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == name[n])) {
+      ++p;
+      ++n;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      n = ++from;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*') ++p;
+  return p == pattern.size();
+}
+
+std::vector<size_t> first_matches(std::string_view op, std::span<const std::string_view> patterns,
+                                  const Variables& variables) {
+  const auto& entries = variables.layout().entries;
+  for (std::string_view pattern : patterns)
+    if (std::ranges::none_of(entries, [&](const auto& e) { return matches(pattern, e.name); })) {
+      std::string names;
+      for (const auto& e : entries) names += (names.empty() ? "'" : ", '") + e.name + "'";
+      throw InvalidArgument(
+          op, fmt::format("no variable matches '{}'; there are {}", pattern, names), Where{});
+    }
+  std::vector<size_t> found;
+  for (const auto& entry : entries)
+    found.push_back(static_cast<size_t>(
+        std::ranges::find_if(patterns, [&](auto p) { return matches(p, entry.name); }) -
+        patterns.begin()));
+  return found;
+}
+
+Groups::State Groups::init(const Variables& variables) const {
+  State state;
+  std::vector<std::string_view> patterns;
+  for (const Group& group : groups) patterns.push_back(group.pattern);
+  state.group_of = first_matches(name, patterns, variables);
+  for (const Group& group : groups) state.states.push_back(group.transform.init(variables));
+  state.kinds.resize(variables.size());
+  state.factors.resize(groups.size() + 1, 1.0);
+  state.measured.resize(groups.size() + 1, 0);
+  state.norms = Norms(variables);
+  return state;
+}
+
+namespace {
+
+// While it lives, gradients of variables that are not chosen are absent.
+template <class Chosen>
+class Alone {
+ public:
+  Alone(Gradients& gradients, std::vector<Gradients::Kind>& kinds, Chosen chosen)
+      : gradients_(gradients), kinds_(kinds), chosen_(chosen) {
+    for (size_t i = 0; i < kinds_.size(); ++i) {
+      kinds_[i] = gradients_.kind(i);
+      if (!chosen_(i)) gradients_.set_kind(i, Gradients::Kind::absent);
+    }
+  }
+  Alone(const Alone&) = delete;
+  Alone& operator=(const Alone&) = delete;
+  ~Alone() {
+    for (size_t i = 0; i < kinds_.size(); ++i)
+      if (!chosen_(i)) gradients_.set_kind(i, kinds_[i]);
+  }
+
+ private:
+  Gradients& gradients_;
+  std::vector<Gradients::Kind>& kinds_;
+  Chosen chosen_;
+};
+
+}  // namespace
+
+void Groups::update(Gradients& gradients, State& state, const Variables& variables,
+                    StepInfo& info) const {
+  const double pending = gradients.scale;
+  JointNorm before, after;
+  const auto add = [&](const StepInfo& part) {
+    before.add(part.norm);
+    after.add(part.clipped_norm);
+    if (info.non_finite.empty()) info.non_finite = part.non_finite;
+    info.finite &= part.finite;
+  };
+  bool any = false;
+  for (size_t k = 0; k < groups.size(); ++k) {
+    StepInfo part = info;
+    part.measured = part.clipped = false;
+    const Alone alone(gradients, state.kinds, [&](size_t i) { return state.group_of[i] == k; });
+    groups[k].transform.update(gradients, state.states[k], variables, part);
+    state.measured[k] = part.measured;
+    state.factors[k] = gradients.scale == pending ? 1 : gradients.scale / pending;
+    gradients.scale = pending;
+    info.clipped |= part.clipped;
+    info.skip |= part.skip;
+    any |= part.measured;
+    add(part.measured ? part : StepInfo{.finite = part.finite, .non_finite = part.non_finite});
+  }
+  if (pending != 0)
+    scale_each(gradients, [&](size_t i) { return state.factors[state.group_of[i]]; });
+  if (!any) return;
+  const Alone alone(gradients, state.kinds,
+                    [&](size_t i) { return !state.measured[state.group_of[i]]; });
+  state.norms.take(gradients);
+  StepInfo rest;
+  state.norms.report_non_finite(gradients, rest);
+  rest.norm = rest.clipped_norm = state.norms.global();
+  add(rest);
+  record_norms(info, before.value(), after.value());
+}
+
+}  // namespace rein

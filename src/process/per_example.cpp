@@ -1,0 +1,71 @@
+#include "rein/process/per_example.h"
+
+#include <fmt/format.h>
+
+#include "process/check.h"
+#include "process/l2.h"
+#include "process/reference.h"
+
+namespace rein {
+namespace {
+
+constexpr std::string_view kOp = "per_example_global_norm_clip";
+
+template <class T>
+std::span<const T> example(const Tensor& g, int64_t i) {
+  const auto width = static_cast<size_t>(g.size() / g.shape()[0]);
+  return g.flat<T>().subspan(static_cast<size_t>(i) * width, width);
+}
+
+// What the gradient of an example is multiplied by.
+template <class T>
+double multiplier(std::span<const Tensor> gradients, int64_t i, double clip_norm,
+                  Semantics semantics) {
+  if (semantics == Semantics::safe) {
+    JointNorm joint;
+    for (const Tensor& g : gradients) joint.add(l2_norm(example<T>(g, i)));
+    const double norm = joint.value();
+    return std::isfinite(norm) ? scale_to(norm, clip_norm) : 0;
+  }
+  reference::GlobalNorm<T> norm(Semantics::optax, 2);
+  for (const Tensor& g : gradients) norm.add(example<T>(g, i));
+  const T factor = reference::minimum(static_cast<T>(clip_norm) / norm.value(), T{1});
+  return std::isnan(factor) ? 1 : static_cast<double>(factor);
+}
+
+}  // namespace
+
+ClippedExamples per_example_global_norm_clip(std::span<const Tensor> gradients, double clip_norm,
+                                             Semantics semantics, Where where) {
+  check_threshold(kOp, clip_norm, semantics, where);
+  for (const Tensor& g : gradients)
+    if (!is_floating(g.dtype()) || g.shape().rank() < 1 || g.dtype() != gradients[0].dtype() ||
+        g.shape()[0] != gradients[0].shape()[0])
+      throw InvalidArgument(kOp,
+                            fmt::format("gradients must be of one floating type and share axis 0, "
+                                        "the examples; got {} and {}",
+                                        to_string(gradients[0].spec()), to_string(g.spec())),
+                            where);
+  ClippedExamples result;
+  if (gradients.empty()) return result;
+  for (const Tensor& g : gradients) {
+    Shape shape(std::span<const int64_t>(g.shape().begin() + 1, g.shape().end()));
+    result.sums.emplace_back(shape, g.dtype());
+  }
+  visit_float(gradients[0].dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    for (int64_t i = 0; i < gradients[0].shape()[0]; ++i) {
+      const double factor = multiplier<T>(gradients, i, clip_norm, semantics);
+      result.clipped += factor < 1;
+      if (factor == 0 && semantics == Semantics::safe) continue;
+      for (size_t k = 0; k < gradients.size(); ++k) {
+        const auto from = example<T>(gradients[k], i);
+        const auto to = result.sums[k].template flat<T>();
+        for (size_t j = 0; j < from.size(); ++j) to[j] += from[j] * static_cast<T>(factor);
+      }
+    }
+  });
+  return result;
+}
+
+}  // namespace rein
