@@ -29,16 +29,15 @@ void Monitor::Record::begin(const Variables& variables) {
   names.clear();
   for (const auto& entry : variables.layout().entries) names.push_back(entry.name);
   steps = copied = compared = 0;
-  norms = Norms(variables);
-  before.reserve(n);
-  after.reserve(n);
+  after = Norms(variables);
+  before.of_variable.reserve(n);
   const auto window = static_cast<size_t>(options.window);
   of_steps = Rings(kOfStep, window);
   befores = afters = Rings(n, window);
   updates = Rings(n, kComparisons);
   parameters = Buffer();
-  moved.resize(norms.blocks.size());
-  stood.resize(norms.blocks.size());
+  moved.resize(after.blocks.size());
+  stood.resize(after.blocks.size());
 }
 
 void Monitor::Record::remember(const StepInfo& info, bool clipped) {
@@ -47,12 +46,12 @@ void Monitor::Record::remember(const StepInfo& info, bool clipped) {
   afters.advance();
   of_steps.advance();
   for (size_t i = 0; i < names.size(); ++i) {
-    befores.newest(i) = before[i];
-    afters.newest(i) = after[i];
+    befores.newest(i) = before.of_variable[i];
+    afters.newest(i) = after.of_variable[i];
   }
-  const double norm = joint_norm(before);
+  const double norm = before.global();
   of_steps.newest(kBefore) = norm;
-  of_steps.newest(kAfter) = joint_norm(after);
+  of_steps.newest(kAfter) = after.global();
   of_steps.newest(kClipped) = clipped;
   of_steps.newest(kSkipped) = info.skip;
   of_steps.newest(kNonFinite) = !info.finite || !std::isfinite(norm);
@@ -73,10 +72,10 @@ void Monitor::Record::copy(const Variables& variables, ThreadTeam* team) {
 void Monitor::Record::compare(const Variables& variables, ThreadTeam* team) {
   visit_float(variables.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    run_tasks(team, static_cast<int64_t>(norms.tasks.size()) - 1, [&](int64_t task) {
+    run_tasks(team, static_cast<int64_t>(after.tasks.size()) - 1, [&](int64_t task) {
       const auto t = static_cast<size_t>(task);
-      for (size_t b = norms.tasks[t]; b < norms.tasks[t + 1]; ++b) {
-        const Norms::Block& block = norms.blocks[b];
+      for (size_t b = after.tasks[t]; b < after.tasks[t + 1]; ++b) {
+        const Norms::Block& block = after.blocks[b];
         const size_t offset = variables.layout().entries[block.variable].offset + block.begin;
         const T* then = reinterpret_cast<const T*>(parameters.data()) + offset;
         const T* now = static_cast<const T*>(variables.block()) + offset;
@@ -100,7 +99,7 @@ void Monitor::Record::compare(const Variables& variables, ThreadTeam* team) {
   updates.advance();
   for (size_t i = 0, first = 0; i < names.size(); ++i) {
     size_t last = first;
-    while (last < norms.blocks.size() && norms.blocks[last].variable == i) ++last;
+    while (last < after.blocks.size() && after.blocks[last].variable == i) ++last;
     updates.newest(i) = joint_norm(std::span(moved).subspan(first, last - first)) /
                         joint_norm(std::span(stood).subspan(first, last - first));
     first = last;
@@ -130,23 +129,23 @@ class Monitor::Around {
     Record& r = *record_;
     if (r.copied) r.compare(variables, gradients.team);
 
-    std::vector<double>* const outer = std::exchange(info.norms_wanted, &r.before);
+    Norms* const outer = std::exchange(info.norms_wanted, &r.before);
     const bool clipped_before = std::exchange(info.clipped, false);
     const double scale_before = info.scale;
-    r.before.clear();
+    r.before.of_variable.clear();
     process_.update(gradients, state.process, variables, info);
 
-    if (r.before.empty()) {
-      r.norms.take(gradients);
-      r.norms.report_non_finite(gradients, info);
-      r.after = r.before;
+    if (r.before.of_variable.empty()) {
+      r.after.order = 2;
+      r.after.take(gradients);
+      r.after.report_non_finite(gradients, info);
     } else {
       find_after(gradients, info, info.scale / scale_before);
     }
     r.remember(info, info.clipped);
     info.clipped |= clipped_before;
     info.norms_wanted = outer;
-    if (outer && outer->empty()) *outer = r.before;
+    r.before.leave_with(outer);
     if (r.options.every > 0 && r.steps % r.options.every == 0 && !info.skip)
       r.copy(variables, gradients.team);
   }
@@ -154,15 +153,14 @@ class Monitor::Around {
  private:
   void find_after(Gradients& gradients, const StepInfo& info, double factor) const {
     Record& r = *record_;
-    const double norm = joint_norm(r.before);
-    r.after = r.before;
-    if (!std::isfinite(norm)) return;
-    if (only_scaled(info.clipped_norm, norm, factor)) {
-      for (double& x : r.after) x *= factor;
-    } else {
-      r.norms.take(gradients);
-      r.after = r.norms.of_variable;
+    const double norm = r.before.global();
+    r.after.order = r.before.order;
+    if (std::isfinite(norm) && !only_scaled(info.clipped_norm, norm, factor)) {
+      r.after.take(gradients);
+      return;
     }
+    r.after.of_variable = r.before.of_variable;
+    for (double& x : r.after.of_variable) x *= factor;
   }
 
   std::shared_ptr<Record> record_;

@@ -52,8 +52,8 @@ struct Monitor::Record {
   std::vector<std::string> names;
   int64_t steps = 0;
 
-  Norms norms;                        // where nobody else takes them
-  std::vector<double> before, after;  // of this step
+  Norms before;  // of this step: of each variable, as the first transform took them
+  Norms after;   // and afterwards: taken here, where the first do not tell
 
   enum Of : size_t { kBefore, kAfter, kClipped, kSkipped, kNonFinite, kOfStep };
   Rings of_steps;             // those five

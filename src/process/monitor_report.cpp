@@ -101,7 +101,7 @@ MonitorReport Monitor::report() const {
     std::vector<double> shares;
     for (size_t k = 0; k < before.size(); ++k) {
       shortened += after[k] < before[k];
-      if (all[k] > 0) shares.push_back(before[k] / all[k] * (before[k] / all[k]));
+      if (all[k] > 0) shares.push_back(std::pow(before[k] / all[k], r.before.order));
     }
     v.clip_rate = share(shortened, before.size());
     v.share = median(shares);

@@ -57,8 +57,14 @@ void Norms::take(Gradients& gradients) {
 
 double Norms::global() const { return joint_norm(of_variable, order); }
 
+void Norms::leave_with(Norms* to) const {
+  if (!to || !to->of_variable.empty()) return;
+  to->of_variable = of_variable;
+  to->order = order;
+}
+
 void Norms::report_non_finite(const Gradients& gradients, StepInfo& info) const {
-  if (info.norms_wanted && info.norms_wanted->empty()) *info.norms_wanted = of_variable;
+  leave_with(info.norms_wanted);
   for (size_t i = 0; i < of_variable.size() && info.non_finite.empty(); ++i)
     if (!std::isfinite(of_variable[i])) {
       info.finite = false;

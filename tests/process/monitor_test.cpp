@@ -111,6 +111,19 @@ TEST(Monitor, RemembersNormsAroundOtherClips) {
   }
 }
 
+TEST(Monitor, TakesNormsOfTheOrderOfTheClip) {
+  Monitor monitor;
+  Steps steps(monitor.around(
+      chain(ClipByGlobalNorm{.clip_norm = 9.5, .norm_type = 1}, ClipByGlobalNorm{.clip_norm = 1})));
+  steps.run({3, 4}, 12);  // 7, 12: 19; halved, then (1.5, 2, 6) by its L2 norm 6.5
+  const MonitorReport r = monitor.report();
+  EXPECT_DOUBLE_EQ(r.last_norm, 19);
+  EXPECT_DOUBLE_EQ(r.variables[0].last_norm, 7);
+  EXPECT_NEAR(r.last_clipped_norm, 9.5 / 6.5, 1e-14);
+  EXPECT_NEAR(r.variables[0].last_clipped_norm, 3.5 / 6.5, 1e-14);
+  EXPECT_NEAR(r.variables[0].share, 7. / 19, 1e-14);
+}
+
 TEST(Monitor, MeasuresOnceWhereNothingElseDoes) {
   Monitor monitor;
   Steps steps(monitor.around(chain()));

@@ -25,10 +25,11 @@ struct MonitorOptions {
 ///     fmt::print("{}", to_string(monitor.report()));
 ///     for (const Advice& advice : ClipAdvisor{}.advise(monitor.report())) ...
 ///
-/// "Before" and "after" are as in StepInfo: before the first and after the last of them that takes
-/// norms, as every clip does. It uses the norms that they take; a pass of its own over the
-/// gradients is made only in steps in which something else than the factor of all of them has
-/// changed, or if none of them takes norms (then once, behind them: after is before).
+/// Norms are L2, or of the order p that the first of these transforms takes. "Before" and "after"
+/// are as in StepInfo: before the first and after the last of them that takes norms, as every clip
+/// does. It uses the norms that they take; a pass of its own over the gradients is made only in
+/// steps in which something else than the factor of all of them has changed, or if none of them
+/// takes norms (then once, behind them: after is before).
 ///
 /// Every `every` steps it copies the parameters and compares them with what they are one step
 /// later: that is the update-to-weight ratio, whatever the rule.

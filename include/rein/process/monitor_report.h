@@ -21,7 +21,7 @@ struct VariableReport {
   Quantiles norm{}, clipped_norm{};  // before and after; 0 in steps where the gradient is absent
   double last_norm = 0, last_clipped_norm = 0;
   double clip_rate = 0;    // share of the steps in which its gradient became shorter
-  double share = 0;        // median of (its norm / the global one)^2
+  double share = 0;        // median of (its norm / the global one)^p
   int64_t non_finite = 0;  // steps
   // |what a step added to it| / |its numbers before|, the newest; infinite if they were all 0
   std::optional<double> update{};

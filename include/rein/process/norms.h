@@ -37,6 +37,8 @@ struct Norms {
   /// Names the first variable whose norm is not finite, if there is one, unless one is named; and
   /// leaves the norms with whoever wants them. Called with the norms before anything is changed.
   void report_non_finite(const Gradients& gradients, StepInfo& info) const;
+  /// Copies what was taken, without what it was taken with; unless `to` holds norms.
+  void leave_with(Norms* to) const;
 };
 
 }  // namespace rein

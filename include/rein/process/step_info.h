@@ -3,9 +3,10 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 namespace rein {
+
+struct Norms;
 
 /// Filled in by the stages as a step goes through them; callbacks, logs and reports read it and
 /// compute nothing again.
@@ -24,9 +25,9 @@ struct StepInfo {
   int64_t micro_batches = 1;  // whose mean gradient this is
   double loss_scale = 1;      // by which the loss was multiplied; all numbers here are without it
   double seconds = 0;
-  // While a Monitor waits for them: where the first transform that takes norms leaves that of each
-  // variable, unless it holds some.
-  std::vector<double>* norms_wanted = nullptr;
+  // While a Monitor waits for them: where the first transform that takes norms leaves them, unless
+  // there are some.
+  Norms* norms_wanted = nullptr;
 };
 
 }  // namespace rein
