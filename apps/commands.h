@@ -41,6 +41,13 @@ struct PredictRequest {
 };
 int predict(const PredictRequest& request);
 
+struct ReplayRequest {
+  std::filesystem::path file;
+  int threads = 0;
+};
+/// Computes the step of a bundle again and names where the first number that is not finite arises.
+int replay(const ReplayRequest& request);
+
 struct BenchStepRequest {
   std::string shape = "seed";
   std::string cell = "lstm";

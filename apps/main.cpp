@@ -49,6 +49,7 @@ struct Arguments {
   TrainRequest train;
   EvalRequest eval;
   PredictRequest predict;
+  ReplayRequest replay;
   BenchStepRequest bench_step;
   BenchOptimizerRequest bench_optimizer;
   BenchStreamRequest bench_stream;
@@ -105,6 +106,15 @@ void add_predict(CLI::App& app, Arguments& a) {
   CLI::Option* json = predict->add_flag("--json", a.predict.json, "one JSON object a line");
   predict->add_flag("--logits", a.predict.logits, "in JSON, with all logits")->needs(json);
   add_threads(*predict, a.predict.threads);
+}
+
+void add_replay(CLI::App& app, Arguments& a) {
+  CLI::App* replay = app.add_subcommand(
+      "replay", "Compute a step that diverged again, and say where numbers cease to be finite");
+  replay->add_option("file", a.replay.file, "what 'rein train' wrote when it diverged")
+      ->required()
+      ->type_name("FILE");
+  add_threads(*replay, a.replay.threads);
 }
 
 CLI::App& add_bench_command(CLI::App& bench, const char* name, const char* help, int& threads,
@@ -203,6 +213,7 @@ int run(int argc, char** argv) {
   add_train(app, a);
   add_eval(app, a);
   add_predict(app, a);
+  add_replay(app, a);
   add_bench(app, a);
   if (const int code = parse(app, argc, argv); code >= 0) return code;
 
@@ -213,6 +224,7 @@ int run(int argc, char** argv) {
   }
   if (command.get_name() == "eval") return eval(a.eval);
   if (command.get_name() == "predict") return predict(a.predict);
+  if (command.get_name() == "replay") return replay(a.replay);
   if (command.get_name() == "step") return measure_step(a.bench_step);
   if (command.get_name() == "optimizer") return measure_optimizer(a.bench_optimizer);
   if (command.get_name() == "stream") return measure_stream(a.bench_stream);

@@ -1,4 +1,5 @@
-// The directory of a run: settings.toml, metrics.jsonl, model.safetensors.
+// The directory of a run: settings.toml, metrics.jsonl, model.safetensors; diverged.safetensors if
+// it did.
 #pragma once
 
 #include <filesystem>
@@ -21,6 +22,7 @@ class RunFolder {
   std::filesystem::path settings_file() const { return path_ / "settings.toml"; }
   std::filesystem::path metrics_file() const { return path_ / "metrics.jsonl"; }
   std::filesystem::path weights_file() const { return path_ / "model.safetensors"; }
+  std::filesystem::path bundle_file() const { return path_ / "diverged.safetensors"; }
 
   /// Throws DataError for settings that make no sense.
   TrainSettings settings() const;

@@ -4,12 +4,14 @@
 #include <cmath>
 #include <cstdio>
 
+#include "bundle.h"
 #include "classifier.h"
 #include "commands.h"
 #include "epoch_summary.h"
 #include "progress.h"
 #include "rein/data/dataset.h"
 #include "rein/io/json_lines.h"
+#include "rein/process/finite.h"
 #include "run_folder.h"
 #include "stop_signal.h"
 #include "task.h"
@@ -24,15 +26,23 @@ void check_batches(const TrainSettings& settings, const Dataset& examples) {
                                  settings.batch_size, examples.size()));
 }
 
-void check_finite(const StepInfo& info) {
-  if (std::isfinite(info.loss) && info.finite) return;
-  throw NonFiniteError(fmt::format(
-      "diverged at step {}: the loss is {}{}; try a smaller --learning-rate or another --clip",
-      info.step, std::isnan(info.loss) ? std::string("NaN") : fmt::format("{:.3g}", info.loss),
-      info.non_finite.empty()
-          ? ""
-          : fmt::format(", and the gradient of '{}' is the first that is not finite",
-                        info.non_finite)));
+// A step whose gradients are not finite throws before it changes anything: what it was made of goes
+// into a file.
+StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const Variables& variables,
+                  const TrainSettings& settings, const RunFolder& run) {
+  try {
+    const StepInfo info = step.run(batch);
+    if (std::isfinite(info.loss)) return info;
+    throw NonFiniteError(fmt::format("the loss is {}, its gradients are finite", info.loss));
+  } catch (const NonFiniteError& error) {
+    const int64_t number = step.step() + 1;
+    write_bundle(run.bundle_file(), {settings, number, batch}, variables);
+    throw NonFiniteError(
+        fmt::format("diverged at step {}: {}\ntry a smaller --learning-rate or another --clip; "
+                    "'rein replay {}' "
+                    "says where it began",
+                    number, error.what(), run.bundle_file().string()));
+  }
 }
 
 int report_stop(int signal, const RunFolder& run, int64_t step) {
@@ -54,8 +64,9 @@ int train(TrainRequest request) {
   Variables variables{seed};
   const RowLstm model(variables, settings.hidden);
   const auto cost = [&](Value images, Value labels) { return model.cost(images, labels); };
-  Step step = record(cost, variables, make_clip(settings.clip), make_rule(settings),
-                     {.threads = threads, .seed = seed});
+  Step step = record(cost, variables,
+                     chain(CheckFinite{.policy = NonFinite::stop}, make_clip(settings.clip)),
+                     make_rule(settings), {.threads = threads, .seed = seed});
   Classifier classifier(model, threads);
 
   const RunFolder run = RunFolder::create(request.out, request.force);
@@ -75,8 +86,7 @@ int train(TrainRequest request) {
         batch(shuffle(examples, seed, epoch), settings.batch_size, {.drop_remainder = true});
     EpochSummary summary;
     for (int64_t i = 0; i < batches->size(); ++i) {
-      const StepInfo info = step.run(batches->get(i));
-      check_finite(info);
+      const StepInfo info = run_step(step, batches->get(i), variables, settings, run);
       summary.add(info);
       progress.show(info);
       if (const int signal = stop.received()) {

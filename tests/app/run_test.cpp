@@ -204,12 +204,28 @@ TEST(Run, DivergenceNamesTheVariableAndKeepsTheLastGoodWeights) {
       train(folder, {"--clip", "none", "--learning-rate", "1e38", "--out", "r"});
   EXPECT_EQ(diverged.code, 4);
   EXPECT_TRUE(contains(diverged.err, "diverged at step "));
-  EXPECT_TRUE(contains(diverged.err, "the first that is not finite"));
+  EXPECT_TRUE(contains(diverged.err, "is not finite"));
   EXPECT_TRUE(contains(diverged.err, "--clip"));
   EXPECT_FALSE(std::filesystem::exists(folder / "r/model.safetensors"));
   const Finished evaluated = rein(folder, {"eval", "r"});
   EXPECT_EQ(evaluated.code, 5);
   EXPECT_TRUE(contains(evaluated.err, "no epoch"));
+
+  // What was tried stands in a file, and happens again in another process.
+  EXPECT_TRUE(contains(diverged.err, "rein replay r/diverged.safetensors"));
+  const Finished replayed = rein(folder, {"replay", "r/diverged.safetensors"});
+  EXPECT_EQ(replayed.code, 4) << replayed.err;
+  EXPECT_TRUE(contains(replayed.out, "step ")) << replayed.out;
+  EXPECT_TRUE(contains(replayed.out, "op ") && contains(replayed.out, "layer '")) << replayed.out;
+}
+
+TEST(Run, ReplayRefusesOtherFiles) {
+  TemporaryFolder folder;
+  ASSERT_EQ(train(folder, {"--out", "r"}).code, 0);
+  const Finished weights = rein(folder, {"replay", "r/model.safetensors"});
+  EXPECT_EQ(weights.code, 3);
+  EXPECT_TRUE(contains(weights.err, "rein bundle 1"));
+  EXPECT_EQ(rein(folder, {"replay", "r/nothing"}).code, 5);
 }
 
 TEST(Run, DamagedOrMissingRuns) {
