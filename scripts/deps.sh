@@ -11,7 +11,7 @@ packages=(g++ cmake ninja-build pkg-config
 case ${1:-build} in
   build) ;;
   test) packages+=(libgtest-dev ccache) ;;
-  ci) packages+=(libgtest-dev ccache git clang clang-format libomp-dev binutils) ;;
+  ci) packages+=(libgtest-dev ccache git clang clang-format libomp-dev binutils valgrind) ;;
   *) echo "usage: deps.sh [build|test|ci]" >&2; exit 2 ;;
 esac
 

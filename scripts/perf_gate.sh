@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# perf_gate.sh [--accept]: counts the instructions of the workloads in bench/gate_workloads.cpp with
+# callgrind and compares them with bench/gate_baseline.txt. Fails where one differs by more than 3 %: more
+# is a loss; less is a gain, to be kept. --accept writes the counts that hold from now on.
+#
+# Counts repeat to the instruction where times do not, on AMD and Intel alike: valgrind shows a program a
+# processor of its own, with AVX2 but not AVX-512 and with caches of one size, and all that choose by the
+# processor (Highway, oneDNN, the C library) choose by that. Compilers and libraries other than those of
+# Debian 12 give other counts. What counts do not show is for `rein bench`: caches, threads, AVX-512 (the
+# same source, compiled for wider vectors).
+#
+# Wants the release build (scripts/build.sh release) and valgrind. `--compare BASELINE COUNTS` is its
+# second half alone, for tests/scripts/checks_find.sh.
+set -eu
+program=build/release/bin/gate_workloads
+baseline=bench/gate_baseline.txt
+
+compare() {
+  awk -v limit=3 '
+  NR == FNR { want[$1] = $2; next }
+  !($1 in want) { print $1 ": not in the baseline"; bad = 1; next }
+  {
+    change = 100 * ($2 / want[$1] - 1)
+    verdict = change > limit ? "more" : change < -limit ? "fewer" : "ok"
+    printf "%-24s %10d instructions, baseline %10d: %+6.1f %%  %s\n", $1, $2, want[$1], change, verdict
+    if (verdict == "more") bad = 1
+    if (verdict == "fewer") gain = 1
+    delete want[$1]
+  }
+  END {
+    for (name in want) { print name ": in the baseline, but not counted"; bad = 1 }
+    if (bad) print "If it has to be so: scripts/perf_gate.sh --accept, and say why in the commit."
+    else if (gain) print "A gain; keep it: scripts/perf_gate.sh --accept"
+    exit bad || gain
+  }' "$@"
+}
+
+count() {  # of the workload $1, into the folder $2
+  valgrind --tool=callgrind --toggle-collect=rein_measured --callgrind-out-file=/dev/null \
+    --log-file="$2/$1.log" $program "$1" || cat "$2/$1.log"
+  awk -v name="$1" '/Collected :/ { print name, $NF }' "$2/$1.log" >"$2/$1"
+}
+
+case ${1:-} in
+  --compare) compare "$2" "$3"; exit ;;
+  '' | --accept) ;;
+  *) sed -n '2,4s/^# //p' "$0" >&2; exit 2 ;;
+esac
+
+cd "$(dirname "$0")/.."
+[ -x $program ] || { echo "perf_gate.sh: build it first: scripts/build.sh release"; exit 2; }
+command -v valgrind >/dev/null || { echo "perf_gate.sh: no valgrind: scripts/deps.sh ci"; exit 2; }
+if ! grep -qw avx2 /proc/cpuinfo; then
+  echo "perf_gate.sh: not compared: the baseline is of AVX2, which this processor does not have"
+  exit 0
+fi
+
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+export -f count
+export program
+$program | xargs -P "$(nproc)" -I{} bash -c 'count {} "$0"' "$out"
+for name in $($program); do cat "$out/$name"; done >"$out/counts"
+
+if [ "${1:-}" = --accept ]; then
+  cp "$out/counts" $baseline
+  cat $baseline
+else
+  compare $baseline "$out/counts"
+fi
