@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "new_variables.h"
 #include "rein/compute/graph.h"
+#include "rein/nn/clip.h"
 
 namespace rein {
 namespace {
@@ -36,6 +38,36 @@ void expect_state(std::string_view op, const RNNCell& cell, const CellState& sta
           fmt::format("the state '{}' must be {}, got {}", names[i],
                       to_string(Shape{batch, sizes[i]}), to_string(state.values[i].shape())),
           where);
+}
+
+// The clips of a cell, once they are known to make sense.
+const StepClip& expect_clip(std::string_view op, const StepClip& clip, Where where) {
+  for (double limit : {clip.gates, clip.state})
+    if (!(limit >= 0))
+      throw InvalidArgument(
+          op, fmt::format("step_clip is {}; it must be 0 or more (infinity: no clipping)", limit),
+          where);
+  return clip;
+}
+BasicLSTMCellOptions expect_clips(BasicLSTMCellOptions options, Where where) {
+  if (!(options.cell_clip > 0))
+    throw InvalidArgument("BasicLSTMCell",
+                          fmt::format("cell_clip is {}; it must be more than 0 (infinity: no "
+                                      "clipping)",
+                                      options.cell_clip),
+                          where);
+  expect_clip("BasicLSTMCell", options.step_clip, where);
+  return options;
+}
+
+// The state that a step starts from, and its gates before sigmoid and tanh: what flows back through
+// them is clipped.
+CellState clipped_state(const CellState& state, const StepClip& clip, Where where) {
+  if (std::isinf(clip.state)) return state;
+  return {clip_gradient_by_row_norm(state.values, clip.state, where)};
+}
+Value clipped_gates(const Value& z, const StepClip& clip, Where where) {
+  return std::isinf(clip.gates) ? z : clip_gradient_by_value(z, clip.gates, where);
 }
 
 // [x, h] kernel + bias
@@ -71,24 +103,36 @@ RNNCell::Sequence RNNCell::sequence(Value x, const CellState& state, Where where
 BasicLSTMCell::BasicLSTMCell(Variables& variables, std::string name, int64_t input_size,
                              int64_t num_units, BasicLSTMCellOptions options, Where where)
     : num_units_(num_units),
-      forget_bias_(options.forget_bias),
-      activation_(options.activation),
+      options_(expect_clips(std::move(options), where)),
       kernel_(variables.add(expect_new("BasicLSTMCell", variables, name, {"/kernel", "/bias"},
                                        {input_size, num_units}, where) +
                                 "/kernel",
-                            {input_size + num_units, 4 * num_units}, options.kernel, where)),
+                            {input_size + num_units, 4 * num_units}, options_.kernel, where)),
       bias_(variables.add(name + "/bias", {4 * num_units}, zeros(), where)) {}
+
+namespace {
+
+Value clipped_cell(const Value& c, const BasicLSTMCellOptions& options, Where where) {
+  if (std::isinf(options.cell_clip)) return c;
+  const Value clipped = clip_by_value(c, -options.cell_clip, options.cell_clip, where);
+  return options.cell_clip_gradient == CellClipGradient::zero ? clipped
+                                                              : straight_through(clipped, c, where);
+}
+
+}  // namespace
 
 RNNCell::Result BasicLSTMCell::step(Value x, const CellState& state, Where where) const {
   expect_input("BasicLSTMCell", kernel_.name(), x, 2, kernel_.shape()[0] - num_units_, where);
   expect_state("BasicLSTMCell", *this, state, x.shape()[0], where);
-  const Value c = state.values[0], h = state.values[1];
-  const Values gates = split(affine(x, h, kernel_, bias_, where), 4, {.axis = 1}, where);
+  const CellState before = clipped_state(state, options_.step_clip, where);
+  const Value c = before.values[0], h = before.values[1];
+  const Value z = clipped_gates(affine(x, h, kernel_, bias_, where), options_.step_clip, where);
+  const Values gates = split(z, 4, {.axis = 1}, where);
   const Value i = gates[0], j = gates[1], f = gates[2], o = gates[3];
-  const Value kept = mul(c, sigmoid(add(f, forget_bias_, where), where), where);
-  const Value new_c =
-      add(kept, mul(sigmoid(i, where), activate(j, activation_, where), where), where);
-  const Value new_h = mul(activate(new_c, activation_, where), sigmoid(o, where), where);
+  const Value kept = mul(c, sigmoid(add(f, options_.forget_bias, where), where), where);
+  const Value added = mul(sigmoid(i, where), activate(j, options_.activation, where), where);
+  const Value new_c = clipped_cell(add(kept, added, where), options_, where);
+  const Value new_h = mul(activate(new_c, options_.activation, where), sigmoid(o, where), where);
   return {new_h, {{new_c, new_h}}};
 }
 
@@ -97,7 +141,11 @@ RNNCell::Sequence BasicLSTMCell::sequence(Value x, const CellState& state, Where
   expect_state("BasicLSTMCell", *this, state, x.shape()[1], where);
   if (!is_fused()) return RNNCell::sequence(x, state, where);
   const LstmResult result = lstm(x, kernel_, bias_, state.values[1], state.values[0],
-                                 {.forget_bias = forget_bias_}, where);
+                                 {.forget_bias = options_.forget_bias,
+                                  .cell_clip = options_.cell_clip,
+                                  .cell_clip_gradient = options_.cell_clip_gradient,
+                                  .step_clip = options_.step_clip},
+                                 where);
   return {result.outputs, result.h, {{result.c, result.h}}};
 }
 
@@ -121,6 +169,7 @@ BasicRNNCell::BasicRNNCell(Variables& variables, std::string name, int64_t input
                            int64_t num_units, BasicRNNCellOptions options, Where where)
     : num_units_(num_units),
       activation_(options.activation),
+      step_clip_(expect_clip("BasicRNNCell", options.step_clip, where)),
       kernel_(variables.add(expect_new("BasicRNNCell", variables, name, {"/kernel", "/bias"},
                                        {input_size, num_units}, where) +
                                 "/kernel",
@@ -130,7 +179,9 @@ BasicRNNCell::BasicRNNCell(Variables& variables, std::string name, int64_t input
 RNNCell::Result BasicRNNCell::step(Value x, const CellState& state, Where where) const {
   expect_input("BasicRNNCell", kernel_.name(), x, 2, kernel_.shape()[0] - num_units_, where);
   expect_state("BasicRNNCell", *this, state, x.shape()[0], where);
-  const Value h = activate(affine(x, state.values[0], kernel_, bias_, where), activation_, where);
+  const CellState before = clipped_state(state, step_clip_, where);
+  const Value z = affine(x, before.values[0], kernel_, bias_, where);
+  const Value h = activate(clipped_gates(z, step_clip_, where), activation_, where);
   return {h, {{h}}};
 }
 

@@ -91,16 +91,21 @@ struct Problem {
 };
 
 template <class T, class Array>
-void run(Problem<T, Array>& p, const LstmBackward<T>& backward, int threads = 1) {
+void run(Problem<T, Array>& p, const LstmForward<T>& forward, const LstmBackward<T>& backward,
+         int threads = 1) {
   ThreadTeam team(threads);
   const LstmMemory memory = lstm_memory<T>(p.s);
   Buffer scratch(std::max(memory.forward_scratch, memory.backward_scratch));
   // NaN: what is read must have been written.
   const auto spoil = [&] { std::fill_n(scratch.data(), scratch.size(), std::byte{0xff}); };
   spoil();
-  lstm_forward(team, p.s, p.forward(), scratch.data());
+  lstm_forward(team, p.s, forward, scratch.data());
   spoil();
   lstm_backward(team, p.s, backward, scratch.data());
+}
+template <class T, class Array>
+void run(Problem<T, Array>& p, const LstmBackward<T>& backward, int threads = 1) {
+  run(p, p.forward(), backward, threads);
 }
 
 // Differences over the largest number of the array. Every number is a sum of products of factors

@@ -1,4 +1,5 @@
 #include "battery.h"
+#include "rein/nn/clip.h"
 
 namespace rein::test {
 namespace {
@@ -30,6 +31,20 @@ OpRow lstm_row(std::string name, std::function<Value(const LstmResult&)> pick,
           .second_order = false};
 }
 
+// Limits that nothing reaches: a clipped gradient is no derivative. tests/nn/step_clip_test.cpp
+// has those that bind.
+constexpr double kFar = 1e6;
+
+OpRow clipped_lstm_row() {
+  OpRow row = lstm_row("with limits", {});
+  row.build = [](In in) {
+    return lstm(in[0], in[1], in[2], in[3], in[4],
+                {.cell_clip = kFar, .step_clip = {.gates = kFar, .state = kFar}})
+        .outputs;
+  };
+  return row;
+}
+
 Value all_of(const LstmResult& r) {
   const Value last[] = {r.h, r.c};
   const Value parts[] = {r.outputs, stack(last)};
@@ -56,6 +71,20 @@ std::vector<OpRow> product_rows() {
       lstm_row("x alone", all_of, {0}),
       lstm_row("first state alone", all_of, {3, 4}),
       lstm_row("bias alone", [](const LstmResult& r) { return r.h; }, {2}),
+      clipped_lstm_row(),
+      {.name = "clip_gradient_by_value",
+       .inputs = {{3, 4}},
+       .build = [](In in) { return square(clip_gradient_by_value(in[0], kFar)); }},
+      {.name = "clip_gradient_by_row_norm",
+       .inputs = {{3, 4}, {3, 2}},
+       .build =
+           [](In in) {
+             const Values same = clip_gradient_by_row_norm(in, kFar);
+             return concat(std::vector<Value>{square(same[0]), same[1]}, {.axis = 1});
+           }},
+      {.name = "straight_through",
+       .inputs = {{3, 4}},
+       .build = [](In in) { return square(straight_through(in[0] * 1.0, in[0])); }},
       {.name = "lstm several tiles",
        .inputs = {{20, 64, 9}, {9 + 32, 128}, {128}, {64, 32}, {64, 32}},
        .build = [](In in) { return all_of(lstm(in[0], in[1], in[2], in[3], in[4])); },

@@ -3,6 +3,8 @@
 // it got and the caller's place. Axes count from 0; a negative axis counts from the end.
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "rein/compute/value.h"
@@ -152,8 +154,28 @@ Value squared_error(Operand labels, Operand predictions, Where where = Where::he
 Value absolute_error(Operand labels, Operand predictions, Where where = Where::here());
 
 // ---------------------------------------------------------------- whole sequences
+/// Clips of the error signal at every time step of the backward pass of a recurrent network;
+/// infinity clips nothing. docs/gradient-processing.md says when to use which.
+struct StepClip {
+  /// By value: each element of the gradient of the gates, before sigmoid and tanh, is clamped to
+  /// [-gates, gates] (Graves: "Generating sequences with recurrent neural networks", 2013).
+  double gates = std::numeric_limits<double>::infinity();
+  /// By norm: what a step hands back to the state before it is scaled, in each row of the batch, to
+  /// at most this length. The length of all states together, [dc, dh]; what comes from above is no
+  /// part of it (Kaldi's BackpropTruncationComponent). A row whose length is not finite stays.
+  double state = std::numeric_limits<double>::infinity();
+  friend bool operator==(const StepClip&, const StepClip&) = default;
+};
+/// What the gradient of a clipped cell is.
+enum class CellClipGradient : uint8_t {
+  zero,             // where clipped, as in TensorFlow's LSTMCell
+  straight_through  // as if nothing were clipped, as in TensorFlow's BlockLSTM
+};
 struct Lstm {
   double forget_bias = 1;
+  double cell_clip = std::numeric_limits<double>::infinity();
+  CellClipGradient cell_clip_gradient = CellClipGradient::zero;
+  StepClip step_clip{};
   friend bool operator==(const Lstm&, const Lstm&) = default;
 };
 struct LstmResult {
@@ -162,7 +184,8 @@ struct LstmResult {
 };
 /// An LSTM over a whole sequence in one op, TensorFlow's BasicLSTMCell: x [T, B, I], kernel
 /// [I + H, 4H] with gates i, j, f, o, bias [4H], first state h and c [B, H];
-/// c' = c sigmoid(f + forget_bias) + sigmoid(i) tanh(j), h' = tanh(c') sigmoid(o).
+/// c' = c sigmoid(f + forget_bias) + sigmoid(i) tanh(j), h' = tanh(c') sigmoid(o). With a
+/// `cell_clip`, more than 0, c' is clamped to [-cell_clip, cell_clip]; a NaN stays.
 /// Its backward is fused too and has no second derivative.
 LstmResult lstm(Operand x, Operand kernel, Operand bias, Operand h, Operand c, Lstm options = {},
                 Where where = Where::here());

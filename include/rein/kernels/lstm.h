@@ -3,10 +3,18 @@
 // TensorFlow's BasicLSTMCell). With z = [x_t, h_{t-1}] kernel + bias, in blocks i, j, f, o:
 //
 //     c_t = c_{t-1} sigmoid(f + forget_bias) + sigmoid(i) tanh(j),  h_t = tanh(c_t) sigmoid(o)
+//
+// Three limits, each infinite where there is none: `cell_clip` clamps every c_t to
+// [-cell_clip, cell_clip] (LSTMCell of TensorFlow). `gate_clip` clamps dz, the gradient of z, at
+// every step (Graves: "Generating sequences with recurrent neural networks", 2013). `state_clip` is
+// for what a step hands back to the state before it: if [dc_{t-1}, dh_{t-1}] of a row of the batch
+// is longer, it is scaled to that length (Kaldi's BackpropTruncationComponent; what comes from
+// above is not part of it). A row without a finite length stays as it is, and so does a NaN.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "rein/base/thread_team.h"
 
@@ -15,6 +23,9 @@ namespace rein::kernels {
 struct LstmSizes {
   int64_t steps = 0, batch = 0, inputs = 0, units = 0;  // T, B, I, H
 };
+
+template <class T>
+inline constexpr T kNoLimit = std::numeric_limits<T>::infinity();
 
 /// Arrays of the forward pass, row-major and dense.
 template <class T>
@@ -25,6 +36,7 @@ struct LstmForward {
   const T* h0 = nullptr;      // [B, H]
   const T* c0 = nullptr;      // [B, H]
   T forget_bias = 1;
+  T cell_clip = kNoLimit<T>;
   // Results.
   T* outputs = nullptr;  // [T, B, H]: h of every step
   T* c = nullptr;        // [B, H]: after the last step
@@ -54,6 +66,9 @@ struct LstmBackward {
   T* dx = nullptr;
   T *dkernel = nullptr, *dbias = nullptr;
   T *dh0 = nullptr, *dc0 = nullptr;
+  // Where forward clamped c, dc becomes 0; without a limit it passes straight through the clamp.
+  T cell_clip = kNoLimit<T>;
+  T gate_clip = kNoLimit<T>, state_clip = kNoLimit<T>;
 };
 
 /// What a pass needs besides: sizes of `gates` and `cells` in elements, of scratch in bytes. They

@@ -1,6 +1,7 @@
 // Recurrent cells with TensorFlow's names, and the function that runs them over a list of steps.
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -56,6 +57,11 @@ struct BasicLSTMCellOptions {
   double forget_bias = 1;  // added when the cell runs, not stored
   Activation activation = Activation::tanh;
   Initializer kernel = glorot_uniform();
+  /// c is clamped to [-cell_clip, cell_clip] at every step, as in tf.nn.rnn_cell.LSTMCell; more
+  /// than 0, infinity clips nothing.
+  double cell_clip = std::numeric_limits<double>::infinity();
+  CellClipGradient cell_clip_gradient = CellClipGradient::zero;
+  StepClip step_clip{};
 };
 /// tf.nn.rnn_cell.BasicLSTMCell. Variables `name/kernel` [input_size + num_units, 4 num_units],
 /// gates i, j, f, o, and `name/bias` [4 num_units], zeros at first:
@@ -71,18 +77,18 @@ class BasicLSTMCell final : public RNNCell {
   int64_t output_size() const override { return num_units_; }
   Result step(Value x, const CellState& state, Where where = Where::here()) const override;
   Sequence sequence(Value x, const CellState& state, Where where = Where::here()) const override;
-  bool is_fused() const override { return activation_ == Activation::tanh; }
+  bool is_fused() const override { return options_.activation == Activation::tanh; }
 
  private:
   int64_t num_units_;
-  double forget_bias_;
-  Activation activation_;
+  BasicLSTMCellOptions options_;
   Variable kernel_, bias_;
 };
 
 struct BasicRNNCellOptions {
   Activation activation = Activation::tanh;
   Initializer kernel = glorot_uniform();
+  StepClip step_clip{};
 };
 /// tf.nn.rnn_cell.BasicRNNCell: h' = activation([x, h] kernel + bias), with `name/kernel`
 /// [input_size + num_units, num_units] and `name/bias` [num_units]. State (h).
@@ -99,6 +105,7 @@ class BasicRNNCell final : public RNNCell {
  private:
   int64_t num_units_;
   Activation activation_;
+  StepClip step_clip_;
   Variable kernel_, bias_;
 };
 

@@ -32,4 +32,23 @@ struct ClippedValues {
 ClippedValues clip_by_global_norm(std::span<const Value> values, double clip_norm,
                                   std::optional<Value> use_norm = {}, Where where = Where::here());
 
+// ---------------------------------------------------------------- clips of the gradient alone
+// The numbers pass as they are; what flows back is clipped. Inside a recurrent step they clip the
+// error signal at every time step. A limit that is negative or NaN throws InvalidArgument.
+
+/// Values whose gradient is clamped to [-limit, limit]; a NaN stays.
+Value clip_gradient_by_value(Value x, double limit, Where where = Where::here());
+
+/// Values [B, ...] whose gradients are scaled, row by row of B, by limit / max(norm, limit), norm
+/// being the L2 norm of that row of all of them together, taken in float64. A row whose norm is not
+/// finite stays as it is. Throws InvalidArgument if there are no values, or they differ in B or
+/// dtype.
+Values clip_gradient_by_row_norm(std::span<const Value> values, double limit,
+                                 Where where = Where::here());
+
+/// The numbers of `y`; the gradient goes to `x`, of the same shape, as if the two were the same
+/// (straight-through: Bengio, Leonard, Courville, "Estimating or propagating gradients through
+/// stochastic neurons", 2013).
+Value straight_through(Value y, Value x, Where where = Where::here());
+
 }  // namespace rein

@@ -44,6 +44,8 @@ std::optional<SequencePlace> locate_gate(const kernels::LstmSizes& s, const T* g
 struct LstmGrad {
   bool from_outputs = false, from_h = false, from_c = false;
   bool to_x = false, to_weights = false, to_state = false;
+  double cell_clip = kernels::kNoLimit<double>;
+  StepClip step_clip{};
 
   static constexpr std::string_view name = "lstm_grad";
   static constexpr std::string_view no_gradient =
@@ -72,7 +74,10 @@ struct LstmGrad {
                                .c0 = in[3].as<T>(),
                                .outputs = in[4].as<T>(),
                                .gates = in[5].as<T>(),
-                               .cells = in[6].as<T>()};
+                               .cells = in[6].as<T>(),
+                               .cell_clip = static_cast<T>(cell_clip),
+                               .gate_clip = static_cast<T>(step_clip.gates),
+                               .state_clip = static_cast<T>(step_clip.state)};
     size_t next = 7;
     if (from_outputs) a.d_outputs = in[next++].as<T>();
     if (from_h) a.d_h = in[next++].as<T>();
@@ -122,6 +127,9 @@ struct LstmOp {
     require(h[1] > 0, "h has no units");
     require(kernel == Shape{x[2] + h[1], 4 * h[1]}, "the kernel is [inputs + units, 4 units]");
     require(bias == Shape{4 * h[1]}, "the bias is [4 units]");
+    require(options.cell_clip > 0, "cell_clip must be more than 0 (infinity: no clipping)");
+    require(options.step_clip.gates >= 0 && options.step_clip.state >= 0,
+            "step_clip must be 0 or more (infinity: no clipping)");
     const DType type = in[0].dtype;
     const Shape sequence{x[0], x[1], h[1]};
     const auto memory = memory_of(type, sizes_of(x, h));
@@ -144,6 +152,7 @@ struct LstmOp {
             .h0 = in[3].as<T>(),
             .c0 = in[4].as<T>(),
             .forget_bias = static_cast<T>(options.forget_bias),
+            .cell_clip = static_cast<T>(options.cell_clip),
             .outputs = out[kOutputs].as<T>(),
             .c = out[kC].as<T>(),
             .gates = out[kGates].as<T>(),
@@ -175,7 +184,11 @@ struct LstmOp {
                   .from_c = r.dout[kC].has_value(),
                   .to_x = r.needs(0),
                   .to_weights = r.needs(1) || r.needs(2),
-                  .to_state = r.needs(3) || r.needs(4)};
+                  .to_state = r.needs(3) || r.needs(4),
+                  .cell_clip = options.cell_clip,
+                  .step_clip = options.step_clip};
+    if (options.cell_clip_gradient == CellClipGradient::straight_through)
+      grad.cell_clip = kernels::kNoLimit<double>;
     std::vector<Operand> in{r.in[0],         r.in[1],       r.in[3],      r.in[4],
                             r.out[kOutputs], r.out[kGates], r.out[kCells]};
     for (size_t i : {kOutputs, kH, kC})

@@ -13,6 +13,30 @@ T sigmoid(T x) {
   return 1 / (1 + std::exp(-x));
 }
 
+// To [-limit, limit]; NaN stays.
+template <class T>
+T clamp(T x, T limit) {
+  return x > limit ? limit : x < -limit ? -limit : x;
+}
+
+// Scales each row of [dc, dh] down to the limit.
+template <class T>
+void clip_rows(const LstmSizes& s, T limit, T* dc, T* dh) {
+  const double longest = static_cast<double>(limit) * static_cast<double>(limit);
+  for (int64_t row = 0; row < s.batch; ++row) {
+    double squares = 0;
+    for (const T* d : {dc, dh})
+      for (int64_t u = 0; u < s.units; ++u) {
+        const double x = static_cast<double>(d[row * s.units + u]);
+        squares += x * x;
+      }
+    if (!(squares > longest && std::isfinite(squares))) continue;
+    const T scale = static_cast<T>(static_cast<double>(limit) / std::sqrt(squares));
+    for (T* d : {dc, dh})
+      for (int64_t u = 0; u < s.units; ++u) d[row * s.units + u] *= scale;
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -34,7 +58,7 @@ void lstm_forward(const LstmSizes& s, const LstmForward<T>& p) noexcept {
         const T f = g[2 * H] = sigmoid(g[2 * H] + (p.bias[2 * H + u] + p.forget_bias));
         const T o = g[3 * H] = sigmoid(g[3 * H] + p.bias[3 * H + u]);
         const int64_t at = row * H + u;
-        const T c = p.cells[t * n + at] = c_before[at] * f + i * j;
+        const T c = p.cells[t * n + at] = clamp(c_before[at] * f + i * j, p.cell_clip);
         p.outputs[t * n + at] = std::tanh(c) * o;
         if (t == s.steps - 1) p.c[at] = c;
       }
@@ -65,17 +89,20 @@ void lstm_backward(const LstmSizes& s, const LstmBackward<T>& p, std::byte* scra
         const T i = g[0], j = g[H], f = g[2 * H], o = g[3 * H];
         const T tanh_c = std::tanh(p.cells[t * n + at]);
         const T d_output = dh[at] + (p.d_outputs ? p.d_outputs[t * n + at] : 0);
-        const T d_cell = dc[at] + d_output * o * (1 - tanh_c * tanh_c);
+        const bool clipped = std::abs(c_before[at] * f + i * j) > p.cell_clip;
+        const T d_cell = clipped ? 0 : dc[at] + d_output * o * (1 - tanh_c * tanh_c);
         T* d = dz + row * width + u;
         d[0] = d_cell * j * i * (1 - i);
         d[H] = d_cell * i * (1 - j * j);
         d[2 * H] = d_cell * c_before[at] * f * (1 - f);
         d[3 * H] = d_output * tanh_c * o * (1 - o);
+        for (int64_t k = 0; k < 4; ++k) d[k * H] = clamp(d[k * H], p.gate_clip);
         dc[at] = d_cell * f;
         if (p.dbias)
           for (int64_t k = 0; k < 4; ++k) p.dbias[k * H + u] += d[k * H];
       }
     gemm<T>(Trans::no, Trans::yes, s.batch, H, width, dz, width, h_kernel, width, 0, dh, H);
+    if (p.state_clip < kNoLimit<T>) clip_rows(s, p.state_clip, dc, dh);
     if (p.dx)
       gemm<T>(Trans::no, Trans::yes, s.batch, s.inputs, width, dz, width, p.kernel, width, 0,
               p.dx + t * s.batch * s.inputs, s.inputs);

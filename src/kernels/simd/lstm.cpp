@@ -6,6 +6,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/simd/lstm_backward-inl.h"
 #include "kernels/simd/lstm_panels-inl.h"
 #include "kernels/simd/math-inl.h"
 
@@ -13,13 +14,6 @@ HWY_BEFORE_NAMESPACE();
 namespace rein::kernels {
 namespace HWY_NAMESPACE {
 namespace {
-
-// How many of `wide` panels of one step are worth handing to a thread: a few microseconds of work.
-int64_t panels_a_task(const LstmSizes& s, int64_t wide) {
-  constexpr int64_t kWorthSharing = int64_t{1} << 17;  // multiplications
-  const int64_t one = s.batch * (s.inputs + s.units) * wide * kGates;
-  return std::max<int64_t>(1, kWorthSharing / std::max<int64_t>(1, one));
-}
 
 // Whether there are too few rows for each thread to have some, and units enough to share instead.
 bool shares_units(const ThreadTeam& team, const LstmSizes& s) {
@@ -56,7 +50,8 @@ struct ForwardTile {
       const Vector j = HWY_NAMESPACE::tanh(d, hn::LoadU(d, gates + kLanes));
       const Vector forget = sigmoid(d, hn::LoadU(d, gates + 2 * kLanes));
       const Vector o = sigmoid(d, hn::LoadU(d, gates + 3 * kLanes));
-      const Vector c = hn::MulAdd(c_before, forget, hn::Mul(i, j));
+      Vector c = hn::MulAdd(c_before, forget, hn::Mul(i, j));
+      if (f.cell_clip < kNoLimit<float>) c = clamp(c, f.cell_clip);
       const Vector h_now = hn::Mul(HWY_NAMESPACE::tanh(d, c), o);
       hn::StoreU(i, d, gates);
       hn::StoreU(j, d, gates + kLanes);
@@ -87,112 +82,6 @@ void forward_panels(ThreadTeam& team, const LstmSizes& s, const LstmForward<floa
                       for (int64_t p = begin; p < end; ++p)
                         for_row_blocks(0, s.batch, ForwardTile{s, f, weights, biases, t, p});
                     });
-}
-
-// Rows [from, to) of one block of columns, in tiles as wide as the block.
-template <template <int> class Tile, class... Args>
-void for_block(int64_t from, int64_t to, int64_t block, int64_t width, Args&&... args) {
-  switch (vectors_of(block, width)) {
-    case 1:
-      return for_row_blocks(from, to, Tile<1>{args...});
-    case 2:
-      return for_row_blocks(from, to, Tile<2>{args...});
-    default:
-      return for_row_blocks(from, to, Tile<4>{args...});
-  }
-}
-
-// R rows of dz times one block of transposed weights.
-template <int R, int W>
-HWY_INLINE void multiply_dz(Vector (&sums)[R * W], const LstmSizes& s, const float* dz, int64_t at,
-                            const float* packed) {
-  for (int64_t p = 0; p < panels_of(s.units); ++p)
-    multiply<R, W>(sums, dz + (p * s.steps * s.batch + at) * kGates, kGates, 1,
-                   packed + p * kGates * W * kLanes, kGates);
-}
-
-template <int W>
-struct BackwardTile {
-  const LstmSizes& s;
-  const LstmBackward<float>& b;
-  const float* weights;  // of h, transposed
-  float *dz, *dc;
-  int64_t t, block;
-
-  template <int R>
-  HWY_INLINE void tile(int64_t row) const {
-    const Floats d;
-    const int64_t panels = panels_of(s.units), first = 4 * block;
-    Vector dh[R * W];
-    for (int i = 0; i < R * W; ++i) dh[i] = hn::Zero(d);
-    if (t < s.steps - 1)
-      multiply_dz<R, W>(dh, s, dz, (t + 1) * s.batch + row,
-                        weights + block * panels * kGates * kGates);
-    for (int q = 0; q < W; ++q)
-      for (int r = 0; r < R; ++r)
-        if (first + q < panels) cell(dh[r * W + q], first + q, row + r);
-  }
-
-  // What h of this step, and c from the next, mean for the gates and for c before.
-  HWY_INLINE void cell(Vector dh, int64_t p, int64_t row) const {
-    const Floats d;
-    if (b.d_outputs)
-      dh = hn::Add(dh, load_units(b.d_outputs + (t * s.batch + row) * s.units, p, s.units));
-    if (b.d_h && t == s.steps - 1) dh = hn::Add(dh, load_units(b.d_h + row * s.units, p, s.units));
-    const Vector one = hn::Set(d, 1.0f);
-    const int64_t at = (p * s.steps + t) * s.batch + row;
-    const float* gates = b.gates + at * kGates;
-    const float* cells = b.cells + at * kLanes;
-    const Vector c_before = t == 0 ? load_units(b.c0 + row * s.units, p, s.units)
-                                   : hn::LoadU(d, cells - s.batch * kLanes);
-    const Vector i = hn::LoadU(d, gates), j = hn::LoadU(d, gates + kLanes);
-    const Vector forget = hn::LoadU(d, gates + 2 * kLanes), o = hn::LoadU(d, gates + 3 * kLanes);
-    const Vector y = HWY_NAMESPACE::tanh(d, hn::LoadU(d, cells));
-    float* carried = dc + (p * s.batch + row) * kLanes;
-    const Vector from_h = hn::Mul(dh, o);
-    const Vector dcell = hn::MulAdd(from_h, hn::NegMulAdd(y, y, one), hn::LoadU(d, carried));
-    // Products with dz add up all lanes: what an infinite input made of those past the last unit (0
-    // times infinity) must not be among them.
-    const auto real = hn::FirstN(d, lanes_in(p, s.units));
-    const auto store = [&](int gate, Vector v) HWY_ATTR {
-      hn::StoreU(hn::IfThenElseZero(real, v), d, dz + at * kGates + gate * kLanes);
-    };
-    store(0, hn::Mul(hn::Mul(dcell, j), hn::NegMulAdd(i, i, i)));
-    store(1, hn::Mul(hn::Mul(dcell, i), hn::NegMulAdd(j, j, one)));
-    store(2, hn::Mul(hn::Mul(dcell, c_before), hn::NegMulAdd(forget, forget, forget)));
-    store(3, hn::Mul(hn::Mul(dh, y), hn::NegMulAdd(o, o, o)));
-    hn::StoreU(hn::Mul(dcell, forget), d, carried);
-  }
-};
-
-// dc after the last step.
-void begin_backward(const LstmSizes& s, const LstmBackward<float>& b, float* dc, int64_t from,
-                    int64_t to) {
-  for (int64_t p = 0; p < panels_of(s.units); ++p)
-    for (int64_t row = from; row < to; ++row) {
-      const Floats d;
-      hn::StoreU(b.d_c ? load_units(b.d_c + row * s.units, p, s.units) : hn::Zero(d), d,
-                 dc + (p * s.batch + row) * kLanes);
-    }
-}
-
-void backward_rows(const LstmSizes& s, const LstmBackward<float>& b, const float* weights,
-                   float* dz, float* dc, int64_t from, int64_t to) {
-  begin_backward(s, b, dc, from, to);
-  for (int64_t t = s.steps; t-- > 0;)
-    for (int64_t block = 0; block < blocks_of(s.units); ++block)
-      for_block<BackwardTile>(from, to, block, s.units, s, b, weights, dz, dc, t, block);
-}
-
-void backward_blocks(ThreadTeam& team, const LstmSizes& s, const LstmBackward<float>& b,
-                     const float* weights, float* dz, float* dc) {
-  begin_backward(s, b, dc, 0, s.batch);
-  for (int64_t t = s.steps; t-- > 0;)
-    team.run_ranges(
-        blocks_of(s.units), panels_a_task(s, 4), [&](int64_t begin, int64_t end) HWY_ATTR {
-          for (int64_t block = begin; block < end; ++block)
-            for_block<BackwardTile>(0, s.batch, block, s.units, s, b, weights, dz, dc, t, block);
-        });
 }
 
 // Rows of dz times transposed weights: dx of all steps, or dh before the first.
@@ -304,6 +193,14 @@ void for_row_groups(ThreadTeam& team, int64_t rows, const F& f) {
   team.run(groups, [&](int64_t i) { f(rows * i / groups, rows * (i + 1) / groups); });
 }
 
+// From panels to rows.
+void store_state(const LstmSizes& s, const float* panels, float* to, int64_t first, int64_t last) {
+  for (int64_t p = 0; p < panels_of(s.units); ++p)
+    for (int64_t row = first; row < last; ++row)
+      store_units(hn::LoadU(Floats(), panels + (p * s.batch + row) * kLanes), to + row * s.units, p,
+                  s.units);
+}
+
 void Forward(ThreadTeam& team, const LstmSizes& s, const LstmForward<float>& f, float* scratch) {
   float* weights = scratch;
   float* biases = weights + panels_of(s.units) * (s.inputs + s.units) * kGates;
@@ -319,19 +216,19 @@ void Backward(ThreadTeam& team, const LstmSizes& s, const LstmBackward<float>& b
   const int64_t k_size = s.inputs + s.units;
   float* dz = scratch;
   float* dc = dz + panels * rows * kGates;
-  float* weights = dc + panels * s.batch * kLanes;
+  float* dh = dc + panels * s.batch * kLanes;  // of a clipped pass alone
+  float* weights = dh + panels * s.batch * kLanes;
   const float* h_kernel = b.kernel + s.inputs * 4 * s.units;
   pack_transposed(team, s, h_kernel, s.units, weights);
-  const bool by_units = shares_units(team, s);
-  if (by_units) backward_blocks(team, s, b, weights, dz, dc);
+  const bool by_units = shares_units(team, s), clipped = b.state_clip < kNoLimit<float>;
+  if (by_units && clipped) clipped_backward_blocks(team, s, b, weights, dz, dc, dh);
+  if (by_units && !clipped) backward_blocks(team, s, b, weights, dz, dc);
   for_row_groups(team, s.batch, [&](int64_t from, int64_t to) HWY_ATTR {
-    if (!by_units) backward_rows(s, b, weights, dz, dc, from, to);
-    if (b.dh0) input_rows(s, dz, weights, s.units, b.dh0, from, to);
-    if (b.dc0)
-      for (int64_t p = 0; p < panels; ++p)
-        for (int64_t row = from; row < to; ++row)
-          store_units(hn::LoadU(Floats(), dc + (p * s.batch + row) * kLanes), b.dc0 + row * s.units,
-                      p, s.units);
+    if (!by_units && clipped) clipped_backward_rows(s, b, weights, dz, dc, dh, from, to);
+    if (!by_units && !clipped) backward_rows(s, b, weights, dz, dc, from, to);
+    if (b.dh0 && clipped) store_state(s, dh, b.dh0, from, to);
+    if (b.dh0 && !clipped) input_rows(s, dz, weights, s.units, b.dh0, from, to);
+    if (b.dc0) store_state(s, dc, b.dc0, from, to);
   });
   if (b.dkernel) {
     constexpr int64_t kPieces = 2;  // of k, for panels are few
@@ -364,7 +261,7 @@ LstmMemory Memory(const LstmSizes& s) {
       std::max(blocks_of(s.units), blocks_of(s.inputs)) * panels * kGates * kGates;
   const int64_t forward = packed + panels * kGates;
   const int64_t backward =
-      panels * (rows * kGates + s.batch * kLanes) + std::max(packed, transposed);
+      panels * (rows * kGates + 2 * s.batch * kLanes) + std::max(packed, transposed);
   return {.gates = panels * rows * kGates,
           .cells = panels * rows * kLanes,
           .forward_scratch = static_cast<size_t>(forward) * sizeof(float),

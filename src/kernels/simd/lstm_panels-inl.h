@@ -50,6 +50,13 @@ HWY_INLINE void store_units(Vector v, float* row, int64_t p, int64_t units) {
     store_first(v, d, row + p * kLanes, n);
 }
 
+// To [-limit, limit]; NaN stays.
+HWY_INLINE Vector clamp(Vector v, float limit) {
+  const Vector hi = hn::Set(Floats(), limit), lo = hn::Neg(hi);
+  v = hn::IfThenElse(hn::Gt(v, hi), hi, v);
+  return hn::IfThenElse(hn::Lt(v, lo), lo, v);
+}
+
 // kernel rows -> [panel][k][gates]; and the bias, with the forget bias added.
 inline void pack_weights(ThreadTeam& team, const LstmSizes& s, const LstmForward<float>& f,
                          float* weights, float* biases) {
@@ -94,6 +101,26 @@ inline void pack_transposed(ThreadTeam& team, const LstmSizes& s, const float* k
       transpose(rows, units, kernel + (4 * block * kGates + g) * s.units + p * kLanes, 4 * s.units,
                 to + g * kLanes * columns, columns);
   });
+}
+
+// How many of `wide` panels of one step are worth handing to a thread: a few microseconds of work.
+inline int64_t panels_a_task(const LstmSizes& s, int64_t wide) {
+  constexpr int64_t kWorthSharing = int64_t{1} << 17;  // multiplications
+  const int64_t one = s.batch * (s.inputs + s.units) * wide * kGates;
+  return std::max<int64_t>(1, kWorthSharing / std::max<int64_t>(1, one));
+}
+
+// Rows [from, to) of one block of columns, in tiles as wide as the block.
+template <template <int> class Tile, class... Args>
+void for_block(int64_t from, int64_t to, int64_t block, int64_t width, Args&&... args) {
+  switch (vectors_of(block, width)) {
+    case 1:
+      return for_row_blocks(from, to, Tile<1>{args...});
+    case 2:
+      return for_row_blocks(from, to, Tile<2>{args...});
+    default:
+      return for_row_blocks(from, to, Tile<4>{args...});
+  }
 }
 
 }  // namespace HWY_NAMESPACE
