@@ -27,6 +27,19 @@ std::vector<float> numbers(Variables& vars) {
   return all;
 }
 
+TEST(GradientProcessing, InsideTheSequence) {
+  Variables vars{Seed{1}};
+  const BasicLSTMCell cell{
+      vars, "lstm", 28, 128, {.cell_clip = 50, .step_clip = {.gates = 10, .state = 30}}};
+  GradientTape tape;
+  const Value x = tape.input(Tensor({1, 1, 28}));
+  const Value cells = tape.input(Tensor::of<float>({1, 1}, {100})) + Tensor({1, 128});
+  const Value h = tape.input(Tensor({1, 128}));
+  // The forget gate is sigmoid(1): cells of 100 would be at 73.
+  const auto [outputs, last, state] = cell.sequence(x, {{cells, h}});
+  for (float c : state.values[0].tensor().flat<float>()) EXPECT_EQ(c, 50);
+}
+
 TEST(GradientProcessing, TheFourWaysToTrain) {
   std::vector<std::vector<float>> results;
   {

@@ -4,6 +4,7 @@
 #include "rein/nn/cell.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <memory>
 
@@ -23,6 +24,8 @@ using rein::Variables;
 // The tensors of a case as values of a graph, by name: x, lengths, initial_state/NAME,
 // upstream/NAME.
 using Inputs = std::map<std::string, Value, std::less<>>;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // What a cell makes of a sequence: [T, B, H] and its states after it.
 struct Sequence {
@@ -76,12 +79,18 @@ std::shared_ptr<const rein::RNNCell> make_cell(Variables& variables, const std::
     only(attrs, {"op", "cells"}, "attribute");
     return make_stack(variables, attrs, inputs);
   }
-  if (op == "BasicLSTMCell") {
-    only(attrs, {"op", "num_units", "forget_bias", "activation"}, "attribute");
+  // Without peepholes and a projection the two are one.
+  if (op == "BasicLSTMCell" || op == "LSTMCell") {
+    unset(attrs, {"use_peepholes", "num_proj", "proj_clip"});
+    only(attrs,
+         {"op", "num_units", "forget_bias", "activation", "cell_clip", "use_peepholes", "num_proj",
+          "proj_clip"},
+         "attribute");
     return std::make_shared<rein::BasicLSTMCell>(
         variables, name, inputs, attrs.at("num_units").as<int64_t>(),
         rein::BasicLSTMCellOptions{.forget_bias = number_or(attrs, "forget_bias", 1),
-                                   .activation = read_activation(attrs)});
+                                   .activation = read_activation(attrs),
+                                   .cell_clip = number_or(attrs, "cell_clip", kInfinity)});
   }
   if (op == "BasicRNNCell") {
     only(attrs, {"op", "num_units", "activation"}, "attribute");
@@ -320,11 +329,14 @@ Family cell_family() {
   const Names or_lengths{"params", "x", "initial_state", "upstream", "lengths"};
   const Names expect{"outputs", "final_state", "loss", "grads"};
   const Names lstm{"num_units", "forget_bias", "activation"};
+  const Names lstm_cell{"num_units",     "forget_bias", "activation", "cell_clip",
+                        "use_peepholes", "num_proj",    "proj_clip"};
   const Names rnn{"num_units", "activation"};
   const Names keras_lstm{"units", "use_bias", "unit_forget_bias", "go_backwards"};
   const Names torch_lstm{"input_size", "hidden_size",   "bias",
                          "num_layers", "bidirectional", "proj_size"};
   return {{"BasicLSTMCell", "tensorflow", lstm, or_lengths, expect, tensorflow},
+          {"LSTMCell", "tensorflow", lstm_cell, or_lengths, expect, tensorflow},
           {"BasicRNNCell", "tensorflow", rnn, or_lengths, expect, tensorflow},
           {"MultiRNNCell", "tensorflow", {"cells"}, or_lengths, expect, tensorflow},
           {"LSTM", "keras", keras_lstm, inputs, expect, keras},

@@ -224,6 +224,18 @@ TYPED_TEST(LstmLimits, FloatsWhoseSquaresOverflowAreScaled) {
   for (int64_t row = 0; row < 2; ++row) EXPECT_NEAR(length_of(p, row), 3, 1e-5);  // 10 roundings
 }
 
+// An infinite input saturates gates and leaves gradients finite: such a row is scaled like others,
+// whatever becomes of lanes past the last unit.
+TYPED_TEST(LstmLimits, ARowWithAnInfiniteInputIsScaled) {
+  using T = TypeParam;
+  Problem<T> p({.steps = 2, .batch = 3, .inputs = 2, .units = 5});
+  p.x[static_cast<size_t>((1 * p.s.batch + 1) * p.s.inputs)] = std::numeric_limits<T>::infinity();
+  auto backward = p.backward();
+  backward.state_clip = T(0.01);
+  run(p, backward);
+  EXPECT_NEAR(length_of(p, 1), 0.01, 1e-7);  // 10 roundings
+}
+
 TYPED_TEST(LstmLimits, NanPassesAndStaysInItsRow) {
   using T = TypeParam;
   auto p = with_visible_dz<T>();
