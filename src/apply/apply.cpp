@@ -148,8 +148,12 @@ void apply_updates(Variables& variables, Gradients& gradients, const AnyRule& ru
   if (info.skip) return;
   const FlushDenormals flush;
   rule.begin(state, gradients);
+  rule.before(state, variables);
   visit_float(variables.dtype(), [&](auto zero) {
-    Update<decltype(zero)>(variables, gradients, rule, state, team).run();
+    using T = decltype(zero);
+    Update<T>(variables, gradients, rule, state, team).run();
+    rule.after(state, std::span<T>(ParameterWriter::block<T>(variables), variables.layout().size),
+               team);
   });
 }
 

@@ -63,8 +63,6 @@ void GradientDescent::delta(std::span<double> d, State& state, BlockPlace) const
   kernels::scale_into(d.data(), -state.rate, d.data(), d.size());
 }
 
-std::vector<Slot*> GradientDescent::slots(State&) const { return {}; }
-
 // ---------------------------------------------------------------- momentum
 
 Momentum::State Momentum::init(const Variables& variables) const {
@@ -120,8 +118,6 @@ void Momentum::delta(std::span<float> d, State& state, BlockPlace place) const {
 void Momentum::delta(std::span<double> d, State& state, BlockPlace place) const {
   momentum_delta(*this, d, state, place);
 }
-
-std::vector<Slot*> Momentum::slots(State& state) const { return {&state.accumulator}; }
 
 // ---------------------------------------------------------------- Adam
 
@@ -196,7 +192,5 @@ void Adam::delta(std::span<float> d, State& state, BlockPlace place) const {
 void Adam::delta(std::span<double> d, State& state, BlockPlace place) const {
   adam_delta(*this, d, state, place);
 }
-
-std::vector<Slot*> Adam::slots(State& state) const { return {&state.m, &state.v}; }
 
 }  // namespace rein

@@ -23,6 +23,21 @@ size_t Slot::offset_of(const Variable& variable, Where where) const {
   return offset;
 }
 
+size_t Slot::variable_count() const {
+  if (!variables_) return 0;
+  const auto& entries = variables_->layout().entries;
+  size_t count = 0;
+  while (count < entries.size() &&
+         (entries[count].offset + entries[count].size) * size_of(variables_->dtype()) <=
+             block_.size())
+    ++count;
+  return count;
+}
+
+Variable Slot::variable(size_t index) const {
+  return {const_cast<Variables*>(variables_), index};  // handles have no constant kind
+}
+
 Tensor Slot::read(const Variable& variable, Where where) const {
   Tensor t(variable.spec());
   std::memcpy(t.data(), block_.data() + offset_of(variable, where), t.spec().bytes());

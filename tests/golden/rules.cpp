@@ -101,7 +101,7 @@ RuleSetup torch_sgd(const Json& attrs, const Rates& rates) {
 }
 
 int64_t steps_of_adam(rein::AnyRule::State& state, size_t variable) {
-  return std::any_cast<std::shared_ptr<Adam::State>&>(state)->counts[variable];
+  return state.as<Adam::State>().counts[variable];
 }
 
 RuleSetup torch_adam(const Json& attrs, const Rates& rates) {

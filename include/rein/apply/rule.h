@@ -2,7 +2,6 @@
 // and nothing else does.
 #pragma once
 
-#include <any>
 #include <concepts>
 #include <memory>
 #include <string>
@@ -11,7 +10,7 @@
 
 #include "rein/base/schedule.h"
 #include "rein/process/step_info.h"
-#include "rein/tensor/slot.h"
+#include "rein/tensor/state.h"
 
 namespace rein {
 
@@ -35,13 +34,16 @@ struct BlockPlace {
 };
 
 /// An update rule: public settings, and a State apart from them that `init` makes, throwing
-/// InvalidArgument for settings that make no sense.
+/// InvalidArgument for settings that make no sense. Both list their fields (rein/base/fields.h),
+/// the State those that outlive a step; else the state cannot be saved.
 ///  - `begin` once a step (the learning rate, counts, bias corrections); throws before it changes
 ///    anything;
 ///  - `delta` turns a block of gradients of one variable into what is to be added to the
 ///    parameters, in place, and updates the slots there; called from several threads for different
 ///    blocks, it must not throw;
-///  - `slots` lists what it remembers, by name;
+///  - `slots`, of a State that does not list its fields, says what it remembers;
+///  - `before`, if it has one, sees all parameters before the first delta is added, and `after` the
+///    whole block of them once all are: it may move them further;
 ///  - a rule that needs all of a variable at once (its norm, its rows) says
 ///    `static constexpr bool whole_variable = true`. Then `delta` gets one variable after the
 ///    other, each in one block (sparse gradients as dense ones), and may share its work with
@@ -63,13 +65,15 @@ concept Rule = requires(const R r, typename R::State& state, const Variables& va
   { r.begin(state, gradients) } -> std::same_as<void>;
   { r.delta(f, state, place) } -> std::same_as<void>;
   { r.delta(d, state, place) } -> std::same_as<void>;
-  { r.slots(state) } -> std::same_as<std::vector<Slot*>>;
+  requires HasFields<typename R::State> || requires {
+    { r.slots(state) } -> std::same_as<std::vector<Slot*>>;
+  };
 };
 
 /// Any rule, as a value.
 class AnyRule {
  public:
-  using State = std::any;
+  using State = AnyState;
 
   template <class R>
   requires(!std::same_as<R, AnyRule>) && Rule<R> AnyRule(R rule)
@@ -91,7 +95,16 @@ class AnyRule {
   void delta(std::span<double> d, State& state, BlockPlace place) const {
     self_->delta(d, state, place);
   }
+  void before(State& state, const Variables& variables) const { self_->before(state, variables); }
+  void after(State& state, std::span<float> parameters, ThreadTeam& team) const {
+    self_->after(state, parameters, team);
+  }
+  void after(State& state, std::span<double> parameters, ThreadTeam& team) const {
+    self_->after(state, parameters, team);
+  }
   std::vector<Slot*> slots(State& state) const { return self_->slots(state); }
+  /// Its name and settings.
+  void describe(std::string_view path, Settings& out) const { self_->describe(path, out); }
 
  private:
   struct Interface {
@@ -103,14 +116,16 @@ class AnyRule {
     virtual void begin(State& state, const Gradients& gradients) const = 0;
     virtual void delta(std::span<float> d, State& state, BlockPlace place) const = 0;
     virtual void delta(std::span<double> d, State& state, BlockPlace place) const = 0;
+    virtual void before(State& state, const Variables& variables) const = 0;
+    virtual void after(State& state, std::span<float> parameters, ThreadTeam& team) const = 0;
+    virtual void after(State& state, std::span<double> parameters, ThreadTeam& team) const = 0;
     virtual std::vector<Slot*> slots(State& state) const = 0;
+    virtual void describe(std::string_view path, Settings& out) const = 0;
   };
   template <class R>
   struct Holder final : Interface {
     explicit Holder(R r) : rule(std::move(r)) {}
-    static typename R::State& cast(State& s) {
-      return *std::any_cast<std::shared_ptr<typename R::State>&>(s);
-    }
+    static typename R::State& cast(State& s) { return s.as<typename R::State>(); }
     std::string_view name() const override { return R::name; }
     SparseUpdate sparse_update([[maybe_unused]] State& s,
                                [[maybe_unused]] size_t variable) const override {
@@ -128,9 +143,7 @@ class AnyRule {
       else
         return false;
     }
-    State init(const Variables& variables) const override {
-      return std::make_shared<typename R::State>(rule.init(variables));
-    }
+    State init(const Variables& variables) const override { return State(rule.init(variables)); }
     void begin(State& s, const Gradients& gradients) const override {
       rule.begin(cast(s), gradients);
     }
@@ -140,7 +153,31 @@ class AnyRule {
     void delta(std::span<double> d, State& s, BlockPlace place) const override {
       rule.delta(d, cast(s), place);
     }
-    std::vector<Slot*> slots(State& s) const override { return rule.slots(cast(s)); }
+    void before([[maybe_unused]] State& s, [[maybe_unused]] const Variables& v) const override {
+      if constexpr (requires { rule.before(cast(s), v); }) rule.before(cast(s), v);
+    }
+    void after(State& s, std::span<float> parameters, ThreadTeam& team) const override {
+      after_all(s, parameters, team);
+    }
+    void after(State& s, std::span<double> parameters, ThreadTeam& team) const override {
+      after_all(s, parameters, team);
+    }
+    std::vector<Slot*> slots(State& s) const override {
+      if constexpr (requires { rule.slots(cast(s)); })
+        return rule.slots(cast(s));
+      else
+        return s.slots();
+    }
+    void describe(std::string_view path, Settings& out) const override {
+      out.fields.push_back({std::string(path), std::string(R::name)});
+      if constexpr (HasFields<R>) rein::describe(path, rule, out);
+    }
+    template <class T>
+    void after_all([[maybe_unused]] State& s, [[maybe_unused]] std::span<T> parameters,
+                   [[maybe_unused]] ThreadTeam& team) const {
+      if constexpr (requires { rule.after(cast(s), parameters, team); })
+        rule.after(cast(s), parameters, team);
+    }
     R rule;
   };
   std::shared_ptr<const Interface> self_;

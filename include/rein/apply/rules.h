@@ -12,16 +12,24 @@ struct GradientDescent {
   static constexpr std::string_view name = "GradientDescent";
   Schedule learning_rate = 0.01;
 
+  template <class Self, class F>
+  static void fields(Self& self, F&& f) {
+    f("learning_rate", self.learning_rate);
+  }
+
   struct State {
     int64_t step = 0;
     double rate = 0;
+    template <class Self, class F>
+    static void fields(Self& self, F&& f) {
+      f("step", self.step);
+    }
   };
   SparseUpdate sparse_update() const { return SparseUpdate::rows; }
   State init(const Variables& variables) const;
   void begin(State& state, const Gradients& gradients) const;
   void delta(std::span<float> d, State& state, BlockPlace place) const;
   void delta(std::span<double> d, State& state, BlockPlace place) const;
-  std::vector<Slot*> slots(State& state) const;
 };
 
 /// What is remembered, where the learning rate stands, and what a sparse gradient does.
@@ -46,11 +54,26 @@ struct Momentum {
   double dampening = 0;  // of the PyTorch form; not with Nesterov
   MomentumForm form = MomentumForm::tensorflow;
 
+  template <class Self, class F>
+  static void fields(Self& self, F&& f) {
+    f("learning_rate", self.learning_rate);
+    f("momentum", self.momentum);
+    f("use_nesterov", self.use_nesterov);
+    f("dampening", self.dampening);
+    f("form", self.form);
+  }
+
   struct State {
     int64_t step = 0;
     double rate = 0;
     std::vector<char> met;  // per variable: 0 never had a gradient, 1 has its first, 2 had one
     Slot accumulator;       // "momentum"
+    template <class Self, class F>
+    static void fields(Self& self, F&& f) {
+      f("step", self.step);
+      f("met", self.met);
+      f("momentum", self.accumulator);
+    }
   };
   SparseUpdate sparse_update() const {
     return form == MomentumForm::tensorflow ? SparseUpdate::rows : SparseUpdate::dense;
@@ -59,7 +82,6 @@ struct Momentum {
   void begin(State& state, const Gradients& gradients) const;
   void delta(std::span<float> d, State& state, BlockPlace place) const;
   void delta(std::span<double> d, State& state, BlockPlace place) const;
-  std::vector<Slot*> slots(State& state) const;
 };
 
 /// Where Adam's epsilon sits, and what t counts.
@@ -83,6 +105,15 @@ struct Adam {
   double epsilon = 1e-8;
   AdamForm form = AdamForm::tensorflow;
 
+  template <class Self, class F>
+  static void fields(Self& self, F&& f) {
+    f("learning_rate", self.learning_rate);
+    f("beta1", self.beta1);
+    f("beta2", self.beta2);
+    f("epsilon", self.epsilon);
+    f("form", self.form);
+  }
+
   struct State {
     struct Correction {
       double rate = 0;         // learning rate with bias correction
@@ -95,13 +126,21 @@ struct Adam {
     std::vector<int64_t> counts;          // per variable: how many gradients it has had
     std::vector<Correction> corrections;  // per variable, of this step
     Slot m, v;
+    template <class Self, class F>
+    static void fields(Self& self, F&& f) {
+      f("step", self.step);
+      f("power1", self.power1);
+      f("power2", self.power2);
+      f("counts", self.counts);
+      f("m", self.m);
+      f("v", self.v);
+    }
   };
   SparseUpdate sparse_update() const { return SparseUpdate::dense; }
   State init(const Variables& variables) const;
   void begin(State& state, const Gradients& gradients) const;
   void delta(std::span<float> d, State& state, BlockPlace place) const;
   void delta(std::span<double> d, State& state, BlockPlace place) const;
-  std::vector<Slot*> slots(State& state) const;
 };
 
 }  // namespace rein

@@ -1,24 +1,25 @@
 // Stage 2: gradients in, gradients out.
 #pragma once
 
-#include <any>
 #include <concepts>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "rein/process/step_info.h"
-#include "rein/tensor/variables.h"
+#include "rein/tensor/state.h"
 
 namespace rein {
 
 /// A gradient transform: public settings, and a State apart from them that `init` makes (throwing
-/// InvalidArgument for settings that make no sense). `update` works in place, leaves absent
-/// gradients absent and sparse ones sparse, and may multiply `gradients.scale` instead of all the
-/// numbers.
+/// InvalidArgument for settings that make no sense). Both list their fields (rein/base/fields.h),
+/// the State those that outlive a step; else a step that has it cannot be saved. `update` works in
+/// place, leaves absent gradients absent and sparse ones sparse, and may multiply `gradients.scale`
+/// instead of all the numbers.
 template <class T>
 concept Transform = requires(const T t, typename T::State& state, Gradients& gradients,
                              const Variables& variables, StepInfo& info) {
@@ -39,7 +40,7 @@ concept GradientFunction =
 /// Any transform, or function of your own, as a value.
 class AnyTransform {
  public:
-  using State = std::any;
+  using State = AnyState;
 
   template <class T>
   requires(!std::same_as<T, AnyTransform>) &&
@@ -51,6 +52,8 @@ class AnyTransform {
               StepInfo& info) const {
     self_->update(gradients, state, variables, info);
   }
+  /// Its name and settings; a function of your own only says that it is one.
+  void describe(std::string_view path, Settings& out) const { self_->describe(path, out); }
 
  private:
   struct Interface {
@@ -58,6 +61,7 @@ class AnyTransform {
     virtual State init(const Variables& variables) const = 0;
     virtual void update(Gradients& gradients, State& state, const Variables& variables,
                         StepInfo& info) const = 0;
+    virtual void describe(std::string_view path, Settings& out) const = 0;
   };
   static void update_each(
       const std::function<Gradient(const Gradient&, const std::string&)>& function,
@@ -68,18 +72,24 @@ class AnyTransform {
     explicit Holder(T t) : transform(std::move(t)) {}
     State init(const Variables& variables) const override {
       if constexpr (Transform<T>)
-        return transform.init(variables);
+        return State(transform.init(variables));
       else
         return {};
     }
     void update(Gradients& gradients, State& state, const Variables& variables,
                 StepInfo& info) const override {
       if constexpr (Transform<T>)
-        transform.update(gradients, std::any_cast<typename T::State&>(state), variables, info);
+        transform.update(gradients, state.as<typename T::State>(), variables, info);
       else if constexpr (GradientsFunction<T>)
         transform(gradients, variables, info);
       else
         update_each(transform, gradients);
+    }
+    void describe(std::string_view path, Settings& out) const override {
+      std::string what = Transform<T> ? "a transform" : "a function";
+      if constexpr (requires { T::name; }) what = T::name;
+      out.fields.push_back({std::string(path), std::move(what)});
+      if constexpr (HasFields<T>) rein::describe(path, transform, out);
     }
     T transform;
   };
@@ -88,7 +98,12 @@ class AnyTransform {
 
 /// Transforms one after the other; stops early when one asks to skip the step. Itself a transform.
 struct Chain {
+  static constexpr std::string_view name = "Chain";
   std::vector<AnyTransform> parts;
+  template <class Self, class F>
+  static void fields(Self& self, F&& f) {
+    f("", self.parts);  // by their numbers
+  }
   using State = std::vector<AnyTransform::State>;
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;

@@ -26,6 +26,10 @@ class Slot {
   Tensor read(const Variable& variable, Where where = Where::here()) const;
   void assign(const Variable& variable, const Tensor& value, Where where = Where::here());
 
+  /// Of all its variables, to save and to load them.
+  size_t variable_count() const;
+  Variable variable(size_t index) const;
+
  private:
   size_t offset_of(const Variable& variable, Where where) const;  // bytes
 

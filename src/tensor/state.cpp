@@ -1,0 +1,212 @@
+#include "rein/tensor/state.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+namespace rein {
+namespace {
+
+struct Writer {
+  std::string operator()(const Tensor& tensor) const { return to_string(tensor.spec()); }
+  template <class T>
+  std::string operator()(const T& value) const {
+    return to_string(FieldValue(value));
+  }
+};
+
+bool same_bits(const StateValue& a, const StateValue& b) {
+  if (a.index() != b.index()) return false;
+  if (const auto* x = std::get_if<double>(&a))
+    return std::memcmp(x, std::get_if<double>(&b), sizeof *x) == 0;
+  if (const auto* x = std::get_if<Tensor>(&a)) {
+    const auto& y = std::get<Tensor>(b);
+    return x->spec() == y.spec() &&
+           (x->size() == 0 || std::memcmp(x->data(), y.data(), x->spec().bytes()) == 0);
+  }
+  if (const auto* x = std::get_if<bool>(&a)) return *x == std::get<bool>(b);
+  if (const auto* x = std::get_if<int64_t>(&a)) return *x == std::get<int64_t>(b);
+  return std::get<std::string>(a) == std::get<std::string>(b);
+}
+
+struct AsStateValue {
+  StateValue operator()(const std::vector<double>& list) const {
+    return Tensor::copy_of<double>({static_cast<int64_t>(list.size())}, list);
+  }
+  template <class T>
+  StateValue operator()(const T& value) const {
+    return value;
+  }
+};
+StateValue state_value(const FieldValue& value) { return std::visit(AsStateValue{}, value); }
+
+std::string lines(std::string_view title, const std::vector<std::string>& names) {
+  std::string text;
+  for (const auto& name : names) text += fmt::format("\n  {}: {}", title, name);
+  return text;
+}
+
+std::string known(const Settings::Live& live) { return joined("known", live.name); }
+
+}  // namespace
+
+std::string to_string(const StateValue& value) { return std::visit(Writer{}, value); }
+
+// ---------------------------------------------------------------- the reader
+
+bool StateReader::has(std::string_view path) const {
+  if (dict_.contains(path)) return true;
+  const std::string inside = std::string(path) + "/";
+  const auto next = dict_.lower_bound(inside);
+  return next != dict_.end() && next->first.starts_with(inside);
+}
+
+const StateValue* StateReader::look_up(const std::string& path) {
+  const auto found = dict_.find(path);
+  if (found == dict_.end()) {
+    if (!writes_) missing_.push_back(path);
+    return nullptr;
+  }
+  seen_.insert(path);
+  return &found->second;
+}
+
+const Tensor* StateReader::find(const std::string& path, const Spec& spec) {
+  const StateValue* value = look_up(path);
+  if (!value) return nullptr;
+  const Tensor* tensor = std::get_if<Tensor>(value);
+  if (tensor && tensor->spec() == spec) return tensor;
+  differs(path, to_string(spec), to_string(*value));
+  return nullptr;
+}
+
+void StateReader::expect(const std::string& path, const StateValue& value) {
+  const StateValue* saved = look_up(path);
+  if (!saved || same_bits(*saved, value)) return;
+  if (to_string(*saved) == to_string(value))
+    differs(path, "other numbers", "of the same shape");
+  else
+    differs(path, to_string(value), to_string(*saved));
+}
+
+void StateReader::differs(const std::string& path, const std::string& here,
+                          const std::string& saved) {
+  if (!writes_) other_.push_back(fmt::format("'{}': {} here, {} saved", path, here, saved));
+}
+
+void StateReader::ignore(std::string_view prefix) {
+  for (auto it = dict_.lower_bound(prefix); it != dict_.end() && it->first.starts_with(prefix);
+       ++it)
+    seen_.insert(it->first);
+}
+
+void StateReader::check(std::string_view op, Where where) {
+  std::vector<std::string> unexpected;
+  for (const auto& [name, value] : dict_)
+    if (!seen_.contains(name))
+      unexpected.push_back(fmt::format("'{}' ({})", name, to_string(value)));
+  for (auto& name : missing_) name = fmt::format("'{}'", name);
+  if (!missing_.empty() || !unexpected.empty() || !other_.empty())
+    throw InvalidArgument(op,
+                          "what was saved does not fit this setup:" + lines("missing", missing_) +
+                              lines("unexpected", unexpected) + lines("different", other_) + "\n",
+                          where);
+  writes_ = true;
+}
+
+// ---------------------------------------------------------------- any state
+
+void AnyState::refuse() {
+  throw InvalidArgument("state", "it belongs to a rule or transform of another type", Where{});
+}
+
+void detail::refuse_to_save(const std::string& path) {
+  throw InvalidArgument("state",
+                        fmt::format("the type of '{}' does not list its fields, so it cannot be "
+                                    "saved; give it a function `fields` (rein/base/fields.h)",
+                                    path),
+                        Where{});
+}
+
+// ---------------------------------------------------------------- fields
+
+void detail::Saver::leaf(const std::string& path, const Slot& slot) const {
+  for (size_t i = 0; i < slot.variable_count(); ++i) {
+    const Variable variable = slot.variable(i);
+    out[joined(path, variable.name())] = slot.read(variable);
+  }
+}
+
+void detail::Loader::leaf(const std::string& path, Slot& slot) const {
+  for (size_t i = 0; i < slot.variable_count(); ++i) {
+    const Variable variable = slot.variable(i);
+    const Tensor* tensor = in.find(joined(path, variable.name()), variable.spec());
+    if (tensor && in.writes()) slot.assign(variable, *tensor);
+  }
+}
+
+void detail::Loader::leaf(const std::string& path, Tensor& tensor) const {
+  // A tensor that has no numbers yet takes any.
+  const Tensor* saved = tensor.size() == 0 ? in.find<Tensor>(path) : in.find(path, tensor.spec());
+  if (saved && in.writes()) tensor = saved->clone();
+}
+
+void save_parameters(std::string_view path, const Variables& variables, StateDict& out) {
+  for (size_t i = 0; i < variables.size(); ++i) {
+    const auto& entry = variables.layout().entries[i];
+    visit_float(variables.dtype(), [&](auto zero) {
+      using T = decltype(zero);
+      out[joined(path, entry.name)] = Tensor::copy_of<T>(entry.spec.shape, variables.values<T>(i));
+    });
+  }
+}
+
+void load_parameters(std::string_view path, Variables& variables, StateReader& in) {
+  for (size_t i = 0; i < variables.size(); ++i) {
+    const Variable variable = variables[i];
+    const Tensor* saved = in.find(joined(path, variable.name()), variable.spec());
+    if (saved && in.writes()) variables.assign(variable, *saved);
+  }
+}
+
+namespace {
+
+void load_known(const Settings::Live& live, StateReader& in) {
+  std::vector<Field> fields = live.state->state();
+  for (Field& field : fields)
+    std::visit(
+        [&](auto& value) {
+          using T = std::remove_cvref_t<decltype(value)>;
+          if constexpr (!std::same_as<T, std::vector<double>>) {
+            const T* saved = in.find<T>(joined(known(live), field.name));
+            if (saved) value = *saved;
+          }
+        },
+        field.value);
+  if (in.writes()) live.state->set_state(fields);
+}
+
+}  // namespace
+
+void save_settings(const Settings& settings, StateDict& out) {
+  for (const Field& field : settings.fields)
+    out[joined("settings", field.name)] = state_value(field.value);
+  for (const auto& live : settings.live)
+    for (const Field& field : live.state->state())
+      out[joined(known(live), field.name)] = state_value(field.value);
+}
+
+void load_settings(const Settings& settings, SavedSettings mode, StateReader& in) {
+  const bool strict = mode == SavedSettings::must_match;
+  if (strict && !in.writes())
+    for (const Field& field : settings.fields)
+      in.expect(joined("settings", field.name), state_value(field.value));
+  for (const auto& live : settings.live)
+    if (strict || in.has(known(live))) load_known(live, in);
+  if (!strict) {
+    in.ignore("settings/");
+    in.ignore("known/");
+  }
+}
+
+}  // namespace rein
