@@ -5,53 +5,26 @@
 #include <time.h>
 
 #include <algorithm>
-#include <memory>
-#include <optional>
 #include <vector>
 
 #include "allocations.h"
 #include "bench_ceiling.h"
 #include "bench_clock.h"
 #include "bench_monitor.h"
-#include "rein/rein.h"
+#include "bench_network.h"
 #include "usage_error.h"
 
 namespace rein::app {
 namespace {
 
-// ---------------------------------------------------------------- what is trained
-
-enum class Loss : uint8_t { cross_entropy, squared_error };
-
-struct StepShape {
-  std::string_view name;
-  int64_t batch, steps, inputs, units, outputs;
-  bool every_step;  // the loss sees every output, or the last one alone
-  Loss loss;
-  int64_t vocabulary = 0;  // the inputs are rows of a table of so many, or numbers
-  int layers = 1;
-};
-constexpr StepShape kShapes[] = {
-    {"seed", 128, 28, 28, 128, 10, false, Loss::cross_entropy},             // rows of images
-    {"charrnn", 50, 50, 65, 128, 65, true, Loss::cross_entropy, 65, 2},     // characters
-    {"h512", 32, 64, 65, 512, 65, true, Loss::cross_entropy, 65},           // and wide
-    {"ptb", 20, 35, 650, 650, 10000, true, Loss::cross_entropy, 10000, 2},  // words
-    {"tiny", 1, 100, 8, 32, 10, false, Loss::cross_entropy},                // one short sequence
-    {"amp", 1, 2048, 1, 16, 1, true, Loss::squared_error},        // one long audio sequence
-    {"ampb", 32, 2048, 1, 16, 1, true, Loss::squared_error},      // and a batch of them
-    {"forecast", 256, 48, 8, 64, 1, false, Loss::squared_error},  // many short time series
-};
-
 const StepShape& shape_of(std::string_view name) {
   std::string known;
-  for (const StepShape& s : kShapes) {
+  for (const StepShape& s : step_shapes()) {
     if (s.name == name) return s;
     known += (known.empty() ? "" : ", ") + std::string(s.name);
   }
   throw UsageError(fmt::format("bench step: no shape '{}'; there are {}", name, known));
 }
-
-int64_t predictions(const StepShape& s) { return s.every_step ? s.steps * s.batch : s.batch; }
 
 // Multiplications and additions of the products: forward, and two backward, except for inputs that
 // are numbers, whose gradient nobody needs.
@@ -63,82 +36,8 @@ double gflop_of(const StepShape& s) {
   const int input_products = s.vocabulary > 0 ? 3 : 2;
   return input_products * product(rows, 4 * s.units, s.inputs) +
          3 * (2 * s.layers - 1) * product(rows, 4 * s.units, s.units) +
-         3 * product(predictions(s), s.outputs, s.units);
+         3 * product(s.predictions(), s.outputs, s.units);
 }
-
-class Network {
- public:
-  explicit Network(const StepShape& s)
-      : shape_(s), cell_(make_layers(s)), out_(vars_, "out", s.units, s.outputs) {
-    if (s.vocabulary > 0)
-      table_ = vars_.add("embedding", {s.vocabulary, s.inputs}, random_uniform(-0.1, 0.1));
-  }
-
-  Value cost(const Value& input, const Value& y) const {
-    const Value x = table_ ? gather(*table_, input) : input;
-    const Value zero = x.graph().constant(Tensor({shape_.batch, shape_.units}));
-    const auto run = cell_.sequence(x, {Values(static_cast<size_t>(2 * shape_.layers), zero)});
-    const Value seen =
-        shape_.every_step ? reshape(run.outputs, {predictions(shape_), shape_.units}) : run.last;
-    const Value prediction = out_(seen);
-    return reduce_mean(shape_.loss == Loss::cross_entropy
-                           ? sparse_softmax_cross_entropy_with_logits(prediction, y)
-                           : squared_error(y, prediction));
-  }
-  const Variables& variables() const { return vars_; }
-  Step step(int threads) {
-    return record([this](Value x, Value y) { return cost(x, y); }, vars_,
-                  chain(ClipByGlobalNorm{.clip_norm = 5}), Adam{.learning_rate = 1e-3},
-                  {.threads = threads});
-  }
-
- private:
-  std::vector<std::shared_ptr<const RNNCell>> make_layers(const StepShape& s) {
-    std::vector<std::shared_ptr<const RNNCell>> layers;
-    for (int i = 0; i < s.layers; ++i)
-      layers.push_back(std::make_shared<BasicLSTMCell>(vars_, fmt::format("rnn_{}", i),
-                                                       i == 0 ? s.inputs : s.units, s.units));
-    return layers;
-  }
-
-  const StepShape& shape_;
-  Variables vars_{Seed{1}};
-  MultiRNNCell cell_;
-  Linear out_;
-  std::optional<Variable> table_;
-};
-
-Tensor draw_inputs(const StepShape& s) {
-  const RandomStream random(Seed{2}, stream_of("inputs"));
-  if (s.vocabulary > 0) {
-    Tensor words({s.steps, s.batch}, DType::int32);
-    auto ids = words.flat<int32_t>();
-    for (size_t i = 0; i < ids.size(); ++i)
-      ids[i] = static_cast<int32_t>(random.below(i, static_cast<uint64_t>(s.vocabulary)));
-    return words;
-  }
-  Tensor x({s.steps, s.batch, s.inputs});
-  auto numbers = x.flat<float>();
-  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(random.normal(i));
-  return x;
-}
-
-Tensor draw_targets(const StepShape& s) {
-  const RandomStream random(Seed{2}, stream_of("targets"));
-  if (s.loss == Loss::squared_error) {
-    Tensor y({predictions(s), s.outputs});
-    auto numbers = y.flat<float>();
-    for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(random.normal(i));
-    return y;
-  }
-  Tensor y({predictions(s)}, DType::int32);
-  auto labels = y.flat<int32_t>();
-  for (size_t i = 0; i < labels.size(); ++i)
-    labels[i] = static_cast<int32_t>(random.below(i, static_cast<uint64_t>(s.outputs)));
-  return y;
-}
-
-// ---------------------------------------------------------------- what is measured
 
 double process_cpu_ms() {
   timespec time{};
@@ -160,7 +59,7 @@ StepBench bench_step(std::string_view name, int threads, double seconds, bool mo
   const double before_data = process_cpu_ms();
   const Tensor inputs[] = {draw_inputs(shape), draw_targets(shape)};
   const double data_ms = process_cpu_ms() - before_data;
-  Network network(shape);
+  StepNetwork network(shape);
   Step step = network.step(threads);
   step.run(inputs);
   const double start_ms = process_cpu_ms() - data_ms;

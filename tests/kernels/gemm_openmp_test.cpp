@@ -2,22 +2,16 @@
 // silently leaves parts of the result unwritten. OpenMP reads its settings when a program starts,
 // so this one starts itself again.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
-#include <iterator>
-#include <string>
 #include <vector>
 
 #include "rein/base/random.h"
 #include "rein/kernels/gemm.h"
+#include "support/started_again.h"
 
 namespace rein::kernels {
 namespace {
-
-constexpr const char* kResultFile = "REIN_TEST_PRODUCT_FILE";
 
 // Products that OpenMP would share, of 1 and of 2 threads, as bytes of a file.
 constexpr int64_t kRows = 128, kColumns = 512, kInner = 300;
@@ -46,30 +40,19 @@ void write_products(const std::string& path) {
 }
 
 TEST(GemmUnderOpenMp, AsTheProgramThatWasStarted) {
-  const char* path = std::getenv(kResultFile);
-  if (!path) GTEST_SKIP() << "runs in programs that the other test starts";
-  write_products(path);
+  if (!test::result_file()) GTEST_SKIP() << "runs in programs that the other test starts";
+  write_products(test::result_file());
 }
 
 TEST(GemmUnderOpenMp, SettingsOfTheEnvironmentDoNotChangeABit) {
-  if (std::getenv(kResultFile)) GTEST_SKIP();
-  const std::string program = std::filesystem::read_symlink("/proc/self/exe");
-  std::vector<char> first;
-  for (const char* setting :
-       {"", "OMP_NUM_THREADS=1", "OMP_NUM_THREADS=4", "OMP_THREAD_LIMIT=1",
-        "OMP_THREAD_LIMIT=1 OMP_NUM_THREADS=4", "OMP_DYNAMIC=true OMP_NUM_THREADS=4"}) {
-    const std::string path = testing::TempDir() + "rein_products_" + std::to_string(getpid());
-    const std::string command = "env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT -u OMP_DYNAMIC " +
-                                std::string(setting) + " " + kResultFile + "='" + path + "' '" +
-                                program + "' --gtest_filter='GemmUnderOpenMp.As*' > /dev/null";
-    ASSERT_EQ(std::system(command.c_str()), 0) << setting;
-    std::ifstream file(path, std::ios::binary);
-    const std::vector<char> bytes(std::istreambuf_iterator<char>(file), {});
-    std::filesystem::remove(path);
-    ASSERT_EQ(bytes.size(), kProducts * kRows * kColumns * sizeof(float));
-    if (first.empty()) first = bytes;
-    EXPECT_TRUE(bytes == first) << setting;
-  }
+  if (test::result_file()) GTEST_SKIP();
+  const auto result = [](const char* settings) {
+    return test::result_under(settings, "GemmUnderOpenMp.AsTheProgramThatWasStarted");
+  };
+  const std::string unset = result("");
+  ASSERT_EQ(unset.size(), kProducts * kRows * kColumns * sizeof(float));
+  for (const char* settings : test::kOpenMpSettings)
+    EXPECT_TRUE(result(settings) == unset) << settings;
 }
 
 }  // namespace

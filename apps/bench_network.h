@@ -1,0 +1,53 @@
+// The networks that `rein bench step` trains, by name.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "rein/rein.h"
+
+namespace rein::app {
+
+enum class StepLoss : uint8_t { cross_entropy, squared_error };
+
+struct StepShape {
+  std::string_view name;
+  int64_t batch, steps, inputs, units, outputs;
+  bool every_step;  // the loss sees every output, or the last one alone
+  StepLoss loss;
+  int64_t vocabulary = 0;  // the inputs are rows of a table of so many, or numbers
+  int layers = 1;
+
+  int64_t predictions() const { return every_step ? steps * batch : batch; }
+};
+
+std::span<const StepShape> step_shapes();
+
+/// LSTM layers, a linear layer, the mean of the loss.
+class StepNetwork {
+ public:
+  explicit StepNetwork(const StepShape& shape);
+
+  /// Of inputs [steps, batch, inputs] (or indices [steps, batch]) and of a target for each
+  /// prediction.
+  Value cost(const Value& input, const Value& target) const;
+  /// Clip by the global norm, Adam.
+  Step step(int threads);
+  Variables& variables() { return vars_; }
+
+ private:
+  StepShape shape_;
+  Variables vars_{Seed{1}};
+  MultiRNNCell cell_;
+  Linear out_;
+  std::optional<Variable> table_;
+};
+
+/// Random, the same for every call.
+Tensor draw_inputs(const StepShape& shape);
+Tensor draw_targets(const StepShape& shape);
+
+}  // namespace rein::app
