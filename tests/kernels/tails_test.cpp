@@ -334,17 +334,29 @@ void expect_product(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, float b
   EXPECT_TRUE(scratch.intact());
 }
 
+template <Guard kSide>
+void expect_products(int64_t m, int64_t n, int64_t k, float beta) {
+  for (Trans ta : {Trans::no, Trans::yes})
+    for (Trans tb : {Trans::no, Trans::yes}) expect_product<kSide>(ta, tb, m, n, k, beta);
+}
+
 TEST(Tails, OfProducts) {
-  for (int64_t n = 1; n <= 33; n += 2)
-    for (int64_t other : {1, 16, 17})
-      for (Trans ta : {Trans::no, Trans::yes})
-        for (Trans tb : {Trans::no, Trans::yes}) {
-          const float beta = n % 4 == 1 ? 0.0f : 1.0f;
-          expect_product<Guard::end>(ta, tb, n, other, 19, beta);
-          expect_product<Guard::begin>(ta, tb, other, n, 33, beta);
-          expect_product<Guard::end>(ta, tb, 18, other, n, beta);
-          expect_product<Guard::begin>(ta, tb, other, n, n, beta);
-        }
+  for_each_target([](const char* target) {
+    SCOPED_TRACE(target);
+    for (int64_t n = 1; n <= 33; n += 2)
+      for (int64_t other : {1, 16, 17}) {
+        const float beta = n % 4 == 1 ? 0.0f : 1.0f;
+        expect_products<Guard::end>(n, other, 19, beta);
+        expect_products<Guard::begin>(other, n, 33, beta);
+        expect_products<Guard::end>(18, other, n, beta);
+        expect_products<Guard::begin>(other, n, n, beta);
+      }
+  });
+}
+
+TEST(Tails, OfProductsOfTheLibrary) {
+  expect_products<Guard::end>(65, 67, 91, 0);
+  expect_products<Guard::begin>(67, 65, 91, 1);
 }
 
 }  // namespace
