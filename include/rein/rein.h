@@ -3,6 +3,7 @@
 
 #include "rein/apply/apply.h"
 #include "rein/apply/rules.h"
+#include "rein/apply/schedules.h"
 #include "rein/base/thread_team.h"
 #include "rein/compute/ops.h"
 #include "rein/compute/tape.h"

@@ -115,8 +115,17 @@ class Monitor::Around {
   Around(std::shared_ptr<Record> record, AnyTransform process)
       : record_(std::move(record)), process_(std::move(process)) {}
 
+  template <class Self, class F>
+  static void fields(Self& self, F&& f) {
+    f("around", self.process_);
+  }
+
   struct State {
     AnyTransform::State process;
+    template <class Self, class F>
+    static void fields(Self& self, F&& f) {
+      f("around", self.process);
+    }
   };
   State init(const Variables& variables) const {
     State state{process_.init(variables)};

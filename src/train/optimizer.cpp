@@ -94,6 +94,50 @@ void check(std::span<const GradAndVar> pairs, const Variables& store, Where wher
 
 }  // namespace
 
+void RuleOptimizer::begin(Variables& variables, Where where) {
+  if (state_) return;
+  state_ = placed("apply_gradients", where, [&] { return rule_.init(variables); });
+  gradients_.emplace(variables);
+  variables_ = &variables;
+}
+
+StateDict RuleOptimizer::state(Where where) const {
+  if (!state_)
+    throw InvalidArgument("Optimizer::state", "there is none before the first update", where);
+  return placed("Optimizer::state", where, [&] {
+    StateDict out;
+    save_parameters("parameters", *variables_, out);
+    state_->save("rule", out);
+    Settings settings;
+    rule_.describe("rule", settings);
+    save_settings(settings, out);
+    return out;
+  });
+}
+
+void RuleOptimizer::load_state(const StateDict& saved, Variables& variables, SavedSettings mode,
+                               Where where) {
+  if (variables_ && variables_ != &variables)
+    throw InvalidArgument("Optimizer::load_state",
+                          "the optimizer belongs to other Variables; give each set its own", where);
+  // Into a fresh state, which takes its place when all is well.
+  AnyRule::State state =
+      placed("Optimizer::load_state", where, [&] { return rule_.init(variables); });
+  Settings settings;
+  rule_.describe("rule", settings);
+  StateReader reader(saved);
+  const auto pass = [&] {
+    load_parameters("parameters", variables, reader);
+    state.load("rule", reader);
+    load_settings(settings, mode, reader);
+  };
+  placed("Optimizer::load_state", where, pass);
+  reader.check("Optimizer::load_state", where);
+  pass();
+  begin(variables, where);
+  state_ = std::move(state);
+}
+
 void RuleOptimizer::apply_gradients(std::span<const GradAndVar> pairs, Where where) {
   if (pairs.empty())
     throw InvalidArgument("apply_gradients", "the list of gradients is empty", where);
@@ -106,11 +150,7 @@ void RuleOptimizer::apply_gradients(std::span<const GradAndVar> pairs, Where whe
                           "variables were added after the first step; what the optimizer remembers "
                           "has no place for them",
                           where);
-  if (!state_) {
-    state_ = placed("apply_gradients", where, [&] { return rule_.init(store); });
-    gradients_.emplace(store);
-    variables_ = &store;
-  }
+  begin(store, where);
   for (size_t i = 0; i < gradients_->size(); ++i) gradients_->set_kind(i, Gradients::Kind::absent);
   for (const auto& [grad, var] : pairs) gradients_->set(var.index, grad, where);
   gradients_->scale = 1;

@@ -11,7 +11,7 @@
 #include "rein/apply/apply.h"
 #include "rein/compute/ops.h"
 #include "rein/process/finite.h"
-#include "train/placed.h"
+#include "train/step_parts.h"
 
 namespace rein {
 namespace {
@@ -52,49 +52,6 @@ ModelFunction with_scaled_loss(ModelFunction cost) {
 }
 
 }  // namespace
-
-struct Step::Parts {
-  ModelFunction cost;
-  Variables& variables;
-  AnyTransform process;
-  AnyRule rule;
-  StepOptions options;
-  ThreadTeam team;
-  size_t variable_count = 0;  // when the two states were made
-  AnyTransform::State process_state;
-  AnyRule::State rule_state;
-  std::optional<GradientRecording> compute;
-  int64_t step = 0;
-  // Of the micro-batches since the last step.
-  std::optional<Gradients> sum{};
-  int64_t gathered = 0;
-  double loss_sum = 0;
-  // With a loss scale.
-  double loss_scale = 1;
-  int64_t fine_steps = 0;  // since it moved
-  Tensor scale_input = Tensor::scalar(1.0);
-  std::vector<Tensor> inputs{};
-  bool profiled = false;
-  OpTime process_time{.name = "process"}, apply_time{.name = "apply"};
-
-  // Random ops draw anew for each step and each micro-batch of it.
-  uint64_t draw() const {
-    return static_cast<uint64_t>(step + 1) + (static_cast<uint64_t>(gathered) << 40);
-  }
-  std::span<const Tensor> prepare(std::span<const Tensor> batch, Where where);
-  double compute_gradients(std::span<const Tensor> all, Where where);
-  void add_to_sum();
-  void move_loss_scale(const StepInfo& info);
-
-  void make_states(Where where) {
-    placed("record", where, [&] {
-      AnyTransform::State made = process.init(variables);
-      rule_state = rule.init(variables);
-      process_state = std::move(made);
-    });
-    variable_count = variables.size();
-  }
-};
 
 Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRule rule,
            StepOptions options, Where where) {

@@ -61,7 +61,17 @@ class RuleOptimizer final : public Optimizer {
                        Where where = Where::here()) override;
   std::string name() const override { return std::string(rule_.name()); }
 
+  /// The parameters, what the rule remembers, and its settings. Throws InvalidArgument before the
+  /// first update, and if the rule does not list what it remembers.
+  StateDict state(Where where = Where::here()) const;
+  /// Goes on from there with these variables, to the bit. Throws InvalidArgument, having changed
+  /// nothing, with a list of all that is missing, unexpected or different.
+  void load_state(const StateDict& saved, Variables& variables,
+                  SavedSettings settings = SavedSettings::must_match, Where where = Where::here());
+
  private:
+  void begin(Variables& variables, Where where);
+
   AnyRule rule_;
   ThreadTeam* team_;
   std::optional<AnyRule::State> state_;
@@ -82,6 +92,11 @@ class OptimizerOf final : public Optimizer {
     optimizer_.apply_gradients(grads_and_vars, where);
   }
   std::string name() const override { return optimizer_.name(); }
+  StateDict state(Where where = Where::here()) const { return optimizer_.state(where); }
+  void load_state(const StateDict& saved, Variables& variables,
+                  SavedSettings settings = SavedSettings::must_match, Where where = Where::here()) {
+    optimizer_.load_state(saved, variables, settings, where);
+  }
 
  private:
   RuleOptimizer optimizer_;

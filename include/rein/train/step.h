@@ -22,6 +22,15 @@ struct LossScale {
   double factor = 2;  // 1: the scale stays
   int64_t growth_interval = 2000;
   double least = 1, most = 16777216;
+
+  template <class Self, class F>
+  static void fields(Self& self, F&& f) {
+    f("initial", self.initial);
+    f("factor", self.factor);
+    f("growth_interval", self.growth_interval);
+    f("least", self.least);
+    f("most", self.most);
+  }
 };
 
 struct StepOptions {
@@ -92,6 +101,18 @@ class Step {
   /// How many steps have been run, those that a transform skipped included (a rule counts without
   /// them).
   int64_t step() const;
+
+  /// Everything that a training needs to go on as if it had not stopped: parameters, what
+  /// transforms and the rule remember, counts; and the settings, to compare. A file of it:
+  /// rein/io/state_file.h. Throws InvalidArgument if a transform or the rule does not list what it
+  /// remembers, and between micro-batches.
+  StateDict state(Where where = Where::here()) const;
+  /// Goes on from there, to the bit. Throws InvalidArgument, having changed nothing, with a list of
+  /// all that is missing, unexpected or different. Parameters that are made by the first call of
+  /// the cost must have been made.
+  void load_state(const StateDict& saved, SavedSettings settings = SavedSettings::must_match,
+                  Where where = Where::here());
+
   /// From now on steps measure where their time goes, from zero; or no longer.
   void profile(bool on);
   /// Of all steps since then: the ops of the recording by name, then `process` and `apply`.

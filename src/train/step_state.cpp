@@ -1,0 +1,69 @@
+// Saving a Step and going on with it.
+#include "train/step_parts.h"
+
+namespace rein {
+namespace {
+
+struct Counts {
+  int64_t& step;
+  double& loss_scale;
+  int64_t& fine_steps;
+
+  template <class Self, class F>
+  static void fields(Self& self, F&& f) {
+    f("step", self.step);
+    f("loss_scale", self.loss_scale);
+    f("fine_steps", self.fine_steps);
+  }
+};
+
+Settings settings_of_step(const AnyTransform& process, const AnyRule& rule,
+                          const StepOptions& options) {
+  Settings settings;
+  process.describe("process", settings);
+  rule.describe("rule", settings);
+  describe("seed", static_cast<int64_t>(options.seed.value), settings);
+  describe("loss_scale", options.loss_scale, settings);
+  return settings;
+}
+
+}  // namespace
+
+StateDict Step::state(Where where) const {
+  Parts& p = *parts_;
+  if (p.gathered > 0)
+    throw InvalidArgument("Step::state", "micro-batches are waiting for their step; save after it",
+                          where);
+  return placed("Step::state", where, [&] {
+    StateDict out;
+    save_parameters("parameters", p.variables, out);
+    p.process_state.save("process", out);
+    p.rule_state.save("rule", out);
+    save_fields("", Counts{p.step, p.loss_scale, p.fine_steps}, out);
+    save_settings(settings_of_step(p.process, p.rule, p.options), out);
+    return out;
+  });
+}
+
+void Step::load_state(const StateDict& saved, SavedSettings mode, Where where) {
+  Parts& p = *parts_;
+  if (p.gathered > 0)
+    throw InvalidArgument("Step::load_state",
+                          "micro-batches are waiting for their step; load after it", where);
+  if (p.variables.size() != p.variable_count) p.make_states(where);
+  const Settings settings = settings_of_step(p.process, p.rule, p.options);
+  StateReader reader(saved);
+  const auto pass = [&] {
+    load_parameters("parameters", p.variables, reader);
+    p.process_state.load("process", reader);
+    p.rule_state.load("rule", reader);
+    Counts counts{p.step, p.loss_scale, p.fine_steps};
+    load_fields("", counts, reader);
+    load_settings(settings, mode, reader);
+  };
+  placed("Step::load_state", where, pass);
+  reader.check("Step::load_state", where);
+  pass();
+}
+
+}  // namespace rein
