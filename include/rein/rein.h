@@ -10,6 +10,7 @@
 #include "rein/nn/cell.h"
 #include "rein/nn/clip.h"
 #include "rein/nn/initializers.h"
+#include "rein/nn/inspect.h"
 #include "rein/nn/linear.h"
 #include "rein/nn/losses.h"
 #include "rein/process/clip.h"

@@ -98,6 +98,8 @@ RNNCell::Sequence RNNCell::sequence(Value x, const CellState& state, Where where
   return {stack(outputs, {.axis = 0}, where), outputs.back(), std::move(current)};
 }
 
+std::vector<RNNCell::Gate> RNNCell::gates(Value, const CellState&, Where) const { return {}; }
+
 // ---------------------------------------------------------------- BasicLSTMCell
 
 BasicLSTMCell::BasicLSTMCell(Variables& variables, std::string name, int64_t input_size,
@@ -147,6 +149,19 @@ RNNCell::Sequence BasicLSTMCell::sequence(Value x, const CellState& state, Where
                                   .step_clip = options_.step_clip},
                                  where);
   return {result.outputs, result.h, {{result.c, result.h}}};
+}
+
+std::vector<RNNCell::Gate> BasicLSTMCell::gates(Value x, const CellState& state,
+                                                Where where) const {
+  expect_input("BasicLSTMCell", kernel_.name(), x, 2, kernel_.shape()[0] - num_units_, where);
+  expect_state("BasicLSTMCell", *this, state, x.shape()[0], where);
+  const Values z = split(affine(x, state.values[1], kernel_, bias_, where), 4, {.axis = 1}, where);
+  std::vector<Gate> all{{"i", sigmoid(z[0], where)},
+                        {"j", tanh(z[1], where), true},
+                        {"f", sigmoid(add(z[2], options_.forget_bias, where), where)},
+                        {"o", sigmoid(z[3], where)}};
+  if (options_.activation != Activation::tanh) all.erase(all.begin() + 1);
+  return all;
 }
 
 // ---------------------------------------------------------------- BasicRNNCell
@@ -256,6 +271,21 @@ RNNCell::Sequence MultiRNNCell::sequence(Value x, const CellState& state, Where 
     all.outputs = result.outputs;
     all.last = result.last;
     append(all.state, result.state);
+  }
+  return all;
+}
+
+std::vector<RNNCell::Gate> MultiRNNCell::gates(Value x, const CellState& state, Where where) const {
+  expect_state("MultiRNNCell", *this, state, x.shape()[0], where);
+  StateReader states(state);
+  std::vector<Gate> all;
+  for (size_t i = 0; i < cells_.size(); ++i) {
+    const CellState of_cell = states.of(*cells_[i]);
+    for (Gate& gate : cells_[i]->gates(x, of_cell, where)) {
+      gate.name = fmt::format("cell_{}/{}", i, gate.name);
+      all.push_back(std::move(gate));
+    }
+    x = cells_[i]->step(x, of_cell, where).output;
   }
   return all;
 }

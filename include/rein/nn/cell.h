@@ -48,6 +48,17 @@ class RNNCell {
   virtual Sequence sequence(Value x, const CellState& state, Where where = Where::here()) const;
   /// Whether it has.
   virtual bool is_fused() const { return false; }
+
+  /// A gate of one step, after its sigmoid or tanh.
+  struct Gate {
+    std::string name;  // "f"; of a stack "cell_0/f"
+    Value activation;  // [batch, units]
+    bool is_tanh = false;
+  };
+  /// The gates of the step that `step` makes of the same arguments, computed anew, for who looks
+  /// into cells. None, unless the cell says so.
+  virtual std::vector<Gate> gates(Value x, const CellState& state,
+                                  Where where = Where::here()) const;
 };
 
 enum class Activation : uint8_t { tanh, relu, sigmoid, linear };
@@ -74,6 +85,9 @@ class BasicLSTMCell final : public RNNCell {
 
   std::vector<std::string> state_names() const override { return {"c", "h"}; }
   std::vector<int64_t> state_sizes() const override { return {num_units_, num_units_}; }
+  /// i, j, f, o; without j if its activation is not tanh.
+  std::vector<Gate> gates(Value x, const CellState& state,
+                          Where where = Where::here()) const override;
   int64_t output_size() const override { return num_units_; }
   Result step(Value x, const CellState& state, Where where = Where::here()) const override;
   Sequence sequence(Value x, const CellState& state, Where where = Where::here()) const override;
@@ -117,6 +131,8 @@ class MultiRNNCell final : public RNNCell {
 
   std::vector<std::string> state_names() const override;
   std::vector<int64_t> state_sizes() const override;
+  std::vector<Gate> gates(Value x, const CellState& state,
+                          Where where = Where::here()) const override;
   int64_t output_size() const override { return cells_.back()->output_size(); }
   Result step(Value x, const CellState& state, Where where = Where::here()) const override;
   /// Layer by layer.
