@@ -157,21 +157,23 @@ struct HandedBackTile {
   }
 };
 
-// Lanes of a row apart, then in order: the sum does not depend on who takes the row.
+// Lanes of a row apart, then by halves: the sum does not depend on who takes the row.
 inline void clip_rows(const LstmSizes& s, float limit, float* dc, float* dh, int64_t from,
                       int64_t to) {
   const Floats d;
   const int64_t panels = panels_of(s.units);
   const double longest = static_cast<double>(limit) * static_cast<double>(limit);
   for (int64_t row = from; row < to; ++row) {
-    double lanes[kLanes] = {}, squares = 0;
+    double lanes[kLanes] = {};
     for (const float* part : {dc, dh})
       for (int64_t p = 0; p < panels; ++p)
         for (int64_t k = 0; k < kLanes; ++k) {
           const auto x = static_cast<double>(part[(p * s.batch + row) * kLanes + k]);
           lanes[k] += x * x;
         }
-    for (double lane : lanes) squares += lane;
+    for (int64_t n = kLanes / 2; n > 0; n /= 2)
+      for (int64_t k = 0; k < n; ++k) lanes[k] += lanes[k + n];
+    const double squares = lanes[0];
     if (!(squares > longest && std::isfinite(squares))) continue;
     const Vector scale =
         hn::Set(d, static_cast<float>(static_cast<double>(limit) / std::sqrt(squares)));
