@@ -33,4 +33,24 @@ std::string did_you_mean(std::string_view word, std::span<const std::string_view
   return best.empty() ? "" : fmt::format("; did you mean '{}'?", best);
 }
 
+bool matches(std::string_view pattern, std::string_view name) {
+  // After a failure the last star takes one character more: earlier stars need not change.
+  size_t p = 0, n = 0, star = std::string_view::npos, taken = 0;
+  while (n < name.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      taken = n;
+    } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == name[n])) {
+      ++p;
+      ++n;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      n = ++taken;
+    } else {
+      return false;
+    }
+  }
+  return pattern.find_first_not_of('*', p) == std::string_view::npos;
+}
+
 }  // namespace rein

@@ -11,27 +11,6 @@ namespace rein {
 
 static_assert(Transform<Groups>);
 
-bool matches(std::string_view pattern, std::string_view name) {
-  // The last star is given one character more whenever what follows it does not fit.
-  size_t p = 0, n = 0, star = std::string_view::npos, from = 0;
-  while (n < name.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      from = n;
-    } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == name[n])) {
-      ++p;
-      ++n;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;
-      n = ++from;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') ++p;
-  return p == pattern.size();
-}
-
 std::vector<size_t> first_matches(std::string_view op, std::span<const std::string_view> patterns,
                                   const Variables& variables) {
   const auto& entries = variables.layout().entries;

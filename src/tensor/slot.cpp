@@ -2,14 +2,21 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace rein {
 
-Slot::Slot(std::string_view name, const Variables& variables)
+Slot::Slot(std::string_view name, const Variables& variables, double value)
     : name_(name),
       variables_(&variables),
-      block_(variables.layout().size * size_of(variables.dtype())) {}
+      block_(variables.layout().size * size_of(variables.dtype())) {
+  if (value == 0) return;  // it is
+  visit_float(variables.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    std::fill_n(data<T>(), variables.layout().size, static_cast<T>(value));
+  });
+}
 
 size_t Slot::offset_of(const Variable& variable, Where where) const {
   if (variable.store != variables_)

@@ -12,9 +12,9 @@ namespace rein {
 namespace {
 
 const AnyRule kRules[] = {GradientDescent{.learning_rate = 0.1}, Momentum{.learning_rate = 0.1},
-                          Momentum{.learning_rate = 0.1, .form = MomentumForm::pytorch},
+                          Momentum{.learning_rate = 0.1, .form = RuleForm::pytorch},
                           Adam{.learning_rate = 0.1},
-                          Adam{.learning_rate = 0.1, .form = AdamForm::pytorch}};
+                          Adam{.learning_rate = 0.1, .form = RuleForm::pytorch}};
 
 struct Snapshot {
   std::vector<std::vector<double>> numbers_of;  // of each variable, then of each slot of each
@@ -112,7 +112,7 @@ TEST(ApplyUpdates, SparseRowsMoveAlone) {
 TEST(ApplyUpdates, SparseAsDenseWhereTheRuleDecaysEverywhere) {
   for (const AnyRule& rule :
        {AnyRule(Adam{.learning_rate = 0.1}),
-        AnyRule(Momentum{.learning_rate = 0.1, .form = MomentumForm::keras})}) {
+        AnyRule(Momentum{.learning_rate = 0.1, .form = RuleForm::keras})}) {
     Variables one, other;
     for (Variables* vars : {&one, &other}) add_variable(*vars, "w", {3, 2}, {1, 1, 1, 1, 1, 1});
     auto a = rule.init(one), b = rule.init(other);

@@ -49,14 +49,14 @@ TEST(GradientDescentRule, FollowsItsFormula) {
 }
 
 TEST(MomentumRule, FollowsTheFormulaOfEachForm) {
-  for (MomentumForm form : {MomentumForm::tensorflow, MomentumForm::keras, MomentumForm::pytorch})
+  for (RuleForm form : {RuleForm::tensorflow, RuleForm::keras, RuleForm::pytorch})
     for (bool nesterov : {false, true}) {
       const double mu = 0.8;
       double w = 1, a = 0;
       std::vector<double> want;
       for (size_t t = 0; t < kGradients.size(); ++t) {
         const double g = kGradients[t], rate = rate_at(static_cast<int64_t>(t));
-        if (form == MomentumForm::keras) {
+        if (form == RuleForm::keras) {
           a = mu * a - rate * g;
           w += nesterov ? mu * a - rate * g : a;
         } else {
@@ -85,13 +85,13 @@ TEST(MomentumRule, DampeningSparesTheFirstGradient) {
   expect_path(path(Momentum{.learning_rate = 0.1,
                             .momentum = mu,
                             .dampening = damp,
-                            .form = MomentumForm::pytorch},
+                            .form = RuleForm::pytorch},
                    kGradients),
               want);
 }
 
 TEST(AdamRule, FollowsTheFormulaOfEachForm) {
-  for (AdamForm form : {AdamForm::tensorflow, AdamForm::keras, AdamForm::pytorch}) {
+  for (RuleForm form : {RuleForm::tensorflow, RuleForm::keras, RuleForm::pytorch}) {
     const double b1 = 0.7, b2 = 0.95, epsilon = 1e-3;
     double w = 1, m = 0, v = 0;
     std::vector<double> want;
@@ -100,7 +100,7 @@ TEST(AdamRule, FollowsTheFormulaOfEachForm) {
       const auto t = static_cast<double>(k + 1);
       m = b1 * m + (1 - b1) * g;
       v = b2 * v + (1 - b2) * g * g;
-      if (form == AdamForm::pytorch)
+      if (form == RuleForm::pytorch)
         w -= rate / (1 - std::pow(b1, t)) * m /
              (std::sqrt(v) / std::sqrt(1 - std::pow(b2, t)) + epsilon);
       else
@@ -118,7 +118,7 @@ TEST(AdamRule, FollowsTheFormulaOfEachForm) {
 TEST(AdamRule, SettingsTakeTheTypeOfTheVariables) {
   // 0.999 rounded to float differs by 1.3e-8, which moves 1 - b2 by 1.3e-5 of itself: TensorFlow
   // subtracts the rounded number, Keras and PyTorch the decimal one.
-  for (AdamForm form : {AdamForm::tensorflow, AdamForm::keras, AdamForm::pytorch}) {
+  for (RuleForm form : {RuleForm::tensorflow, RuleForm::keras, RuleForm::pytorch}) {
     Variables vars;
     add_variable(vars, "w", {1}, {1});
     const AnyRule rule = Adam{.form = form};
@@ -128,7 +128,7 @@ TEST(AdamRule, SettingsTakeTheTypeOfTheVariables) {
     ThreadTeam team(1);
     apply_updates(vars, g, rule, state, {}, team);
     const Tensor v = rule.slots(state)[1]->read(vars[0]);
-    EXPECT_EQ(v.flat<float>()[0], form == AdamForm::tensorflow ? 1 - 0.999f : 0.001f);
+    EXPECT_EQ(v.flat<float>()[0], form == RuleForm::tensorflow ? 1 - 0.999f : 0.001f);
   }
 }
 
@@ -143,11 +143,11 @@ TEST(Rules, ConvergeOnAQuadratic) {
       {GradientDescent{.learning_rate = 0.1}, 300},
       {Momentum{.learning_rate = 0.02, .momentum = 0.9}, 400},
       {Momentum{.learning_rate = 0.02, .momentum = 0.9, .use_nesterov = true}, 400},
-      {Momentum{.learning_rate = 0.02, .momentum = 0.9, .form = MomentumForm::keras}, 400},
-      {Momentum{.learning_rate = 0.02, .momentum = 0.9, .form = MomentumForm::pytorch}, 400},
+      {Momentum{.learning_rate = 0.02, .momentum = 0.9, .form = RuleForm::keras}, 400},
+      {Momentum{.learning_rate = 0.02, .momentum = 0.9, .form = RuleForm::pytorch}, 400},
       {Adam{.learning_rate = 0.05}, 2000},
-      {Adam{.learning_rate = 0.05, .form = AdamForm::keras}, 2000},
-      {Adam{.learning_rate = 0.05, .form = AdamForm::pytorch}, 2000},
+      {Adam{.learning_rate = 0.05, .form = RuleForm::keras}, 2000},
+      {Adam{.learning_rate = 0.05, .form = RuleForm::pytorch}, 2000},
   };
   for (DType dtype : {DType::float32, DType::float64})
     for (const Row& row : table) {
@@ -178,7 +178,7 @@ TEST(Rules, RefuseSettingsThatMakeNoSense) {
       Momentum{.momentum = 1},
       Momentum{.momentum = -0.1},
       Momentum{.dampening = 0.5},
-      Momentum{.use_nesterov = true, .dampening = 0.5, .form = MomentumForm::pytorch},
+      Momentum{.use_nesterov = true, .dampening = 0.5, .form = RuleForm::pytorch},
       Adam{.learning_rate = kNaN},
       Adam{.beta1 = 1},
       Adam{.beta2 = 1.5},

@@ -66,11 +66,13 @@ void compare_slots(const Case& c, Check& check, const RuleSetup& setup, rein::An
     for (size_t i = 0; i < variables.size(); ++i) {
       const std::string what = indexed("slots." + theirs, i);
       if (values.at(i).is_null()) continue;  // theirs has none; ours is as it was made
-      if (theirs == "step" && setup.steps) {
-        check.equal(what, static_cast<double>(setup.steps(state, i)), values[i]);
+      const auto scalar = std::ranges::find(setup.scalars, theirs, &Scalar::theirs);
+      if (scalar != setup.scalars.end()) {
+        check.equal(what, scalar->read(state, i), values[i]);
         continue;
       }
       const auto& name = slot_name(setup, theirs);
+      if (name.ours.empty()) continue;  // theirs is of no use later
       const Tensor got = slot_of(setup.rule.slots(state), name.ours).read(variables[i]);
       check.equal(what, got, values[i], tolerance);
     }
@@ -109,7 +111,7 @@ void compare_history(const Case& c, Check& check, const std::vector<Snapshot>& h
 }
 
 void run(const Case& c, Check& check) {
-  std::vector<double> rates;
+  Rates rates;
   if (const Json* list = c.find("learning_rates"))
     for (const auto& item : list->items) rates.push_back(item.as<double>());
   const auto& readers = rule_readers();

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 
 #include "golden.h"
 #include "rein/apply/rule.h"
+#include "rein/apply/rules.h"
 #include "rein/process/transform.h"
 
 namespace golden {
@@ -15,22 +15,38 @@ struct SlotName {
   std::string theirs, ours;
 };
 
+/// A slot of the file that is one number for each variable.
+struct Scalar {
+  std::string theirs;
+  std::function<double(rein::AnyRule::State&, size_t variable)> read;
+};
+
 struct RuleSetup {
   rein::AnyRule rule;
   rein::Chain process{};  // what their optimizer does to the gradients before its update
   std::vector<SlotName> slots{};
-  /// The steps of a variable, where the file has them as a slot.
-  std::function<int64_t(rein::AnyRule::State&, size_t variable)> steps{};
+  std::vector<Scalar> scalars{};
 };
+
+/// One for each step, or none.
+using Rates = std::vector<double>;
 
 /// One optimizer of another library: `make` throws Skip for settings that cannot be expressed.
 struct RuleReader {
   std::string_view op, semantics;
   Names attrs;
-  RuleSetup (*make)(const Json& attrs, const std::vector<double>& learning_rates);
+  RuleSetup (*make)(const Json& attrs, const Rates& learning_rates);
 };
 
-const std::vector<RuleReader>& rule_readers();
+std::vector<RuleReader> tensorflow_rules();
+std::vector<RuleReader> keras_rules();
+std::vector<RuleReader> pytorch_rules();
+std::vector<RuleReader> optax_rules();
+const std::vector<RuleReader>& rule_readers();  // all of them
+
+/// The learning rate: one for each step, or the setting of this name.
+rein::Schedule rate_or(const Json& attrs, std::string_view name, double otherwise,
+                       const Rates& rates);
 
 /// The optimizer that `settings` describes, with its name in "op".
 RuleSetup read_rule(std::string_view semantics, const Json& settings);

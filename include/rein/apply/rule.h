@@ -37,7 +37,8 @@ struct BlockPlace {
 /// InvalidArgument for settings that make no sense. Both list their fields (rein/base/fields.h),
 /// the State those that outlive a step; else the state cannot be saved.
 ///  - `begin` once a step (the learning rate, counts, bias corrections); throws before it changes
-///    anything;
+///    anything, and a rule that may throw there can have `check(state)`, which throws the same and
+///    changes nothing: for rules made of others, which begin all of them or none;
 ///  - `delta` turns a block of gradients of one variable into what is to be added to the
 ///    parameters, in place, and updates the slots there; called from several threads for different
 ///    blocks, it must not throw;
@@ -88,6 +89,8 @@ class AnyRule {
   }
   /// Throws InvalidArgument for settings that make no sense.
   State init(const Variables& variables) const { return self_->init(variables); }
+  /// Throws what `begin` would throw, and changes nothing.
+  void check(State& state) const { self_->check(state); }
   void begin(State& state, const Gradients& gradients) const { self_->begin(state, gradients); }
   void delta(std::span<float> d, State& state, BlockPlace place) const {
     self_->delta(d, state, place);
@@ -102,6 +105,8 @@ class AnyRule {
   void after(State& state, std::span<double> parameters, ThreadTeam& team) const {
     self_->after(state, parameters, team);
   }
+  /// Whether it has `after`.
+  bool moves_all() const { return self_->moves_all(); }
   std::vector<Slot*> slots(State& state) const { return self_->slots(state); }
   /// Its name and settings.
   void describe(std::string_view path, Settings& out) const { self_->describe(path, out); }
@@ -113,12 +118,14 @@ class AnyRule {
     virtual SparseUpdate sparse_update(State& state, size_t variable) const = 0;
     virtual bool whole_variable(State& state, size_t variable) const = 0;
     virtual State init(const Variables& variables) const = 0;
+    virtual void check(State& state) const = 0;
     virtual void begin(State& state, const Gradients& gradients) const = 0;
     virtual void delta(std::span<float> d, State& state, BlockPlace place) const = 0;
     virtual void delta(std::span<double> d, State& state, BlockPlace place) const = 0;
     virtual void before(State& state, const Variables& variables) const = 0;
     virtual void after(State& state, std::span<float> parameters, ThreadTeam& team) const = 0;
     virtual void after(State& state, std::span<double> parameters, ThreadTeam& team) const = 0;
+    virtual bool moves_all() const = 0;
     virtual std::vector<Slot*> slots(State& state) const = 0;
     virtual void describe(std::string_view path, Settings& out) const = 0;
   };
@@ -144,6 +151,9 @@ class AnyRule {
         return false;
     }
     State init(const Variables& variables) const override { return State(rule.init(variables)); }
+    void check([[maybe_unused]] State& s) const override {
+      if constexpr (requires { rule.check(cast(s)); }) rule.check(cast(s));
+    }
     void begin(State& s, const Gradients& gradients) const override {
       rule.begin(cast(s), gradients);
     }
@@ -161,6 +171,11 @@ class AnyRule {
     }
     void after(State& s, std::span<double> parameters, ThreadTeam& team) const override {
       after_all(s, parameters, team);
+    }
+    bool moves_all() const override {
+      return requires(typename R::State & s, std::span<float> parameters, ThreadTeam & team) {
+        rule.after(s, parameters, team);
+      };
     }
     std::vector<Slot*> slots(State& s) const override {
       if constexpr (requires { rule.slots(cast(s)); })

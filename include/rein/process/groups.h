@@ -5,14 +5,11 @@
 #include <string_view>
 #include <vector>
 
+#include "rein/base/text.h"
 #include "rein/process/norms.h"
 #include "rein/process/transform.h"
 
 namespace rein {
-
-/// Whether a name fits a pattern: `*` stands for any characters (also none, also `/`), `?` for one,
-/// everything else for itself.
-bool matches(std::string_view pattern, std::string_view name);
 
 struct Group {
   std::string pattern;  // of names of variables

@@ -12,7 +12,7 @@ namespace rein {
 class Slot {
  public:
   Slot() = default;
-  Slot(std::string_view name, const Variables& variables);  // zeros
+  Slot(std::string_view name, const Variables& variables, double value = 0);
 
   const std::string& name() const { return name_; }
   /// All of it, padding included; `delta` gets offsets into this.

@@ -191,7 +191,10 @@ struct Loader {
 
 struct SlotCollector {
   std::vector<Slot*>& slots;
-  void leaf(const std::string&, Slot& slot) const { slots.push_back(&slot); }
+  // A slot that a setting leaves unused remembers nothing.
+  void leaf(const std::string&, Slot& slot) const {
+    if (slot.variable_count() > 0) slots.push_back(&slot);
+  }
   void leaf(const std::string&, AnyState& state) const {
     for (Slot* slot : state.slots()) slots.push_back(slot);
   }

@@ -1,0 +1,108 @@
+#include "rein/apply/rules/adam.h"
+
+#include "apply/rules/common.h"
+#include "rein/kernels/update.h"
+
+namespace rein {
+
+static_assert(Rule<Adam> && Rule<AdamW>);
+
+namespace {
+
+// Out of line: g++ 12 turns double -> float -> double of two neighbours into nothing (-O2 and up).
+[[gnu::noinline]] double rounded(DType dtype, double x) {
+  return dtype == DType::float32 ? static_cast<double>(static_cast<float>(x)) : x;
+}
+
+}  // namespace
+
+template <bool kDecoupled>
+AdamState BasicAdam<kDecoupled>::init(const Variables& variables) const {
+  check_settings(*this);
+  check_from_zero(name, "epsilon_root", epsilon_root);
+  if (epsilon_root != 0 && form != RuleForm::optax)
+    reject(name, "epsilon_root", "0 but in the Optax form", epsilon_root);
+  State state;
+  // PyTorch keeps settings in double until they meet the numbers.
+  state.dtype = counts_steps(form) ? variables.dtype() : DType::float64;
+  state.beta1 = rounded(state.dtype, beta1);
+  state.beta2 = rounded(state.dtype, beta2);
+  state.count.start(variables);
+  state.corrections.resize(variables.size());
+  state.m = Slot("m", variables);
+  state.v = Slot("v", variables);
+  if (amsgrad) state.v_max = Slot("v_max", variables);
+  return state;
+}
+
+template <bool kDecoupled>
+void BasicAdam<kDecoupled>::begin(State& state, const Gradients& gradients) const {
+  state.rate = next_rate(*this, state);
+  state.count.advance(gradients);
+  if (!counts_steps(form)) {
+    for (size_t i = 0; i < state.corrections.size(); ++i) {
+      const double t = step_number(state.count, form, i);
+      if (t == 0) continue;
+      const double c1 = 1 - std::pow(state.beta1, t), c2 = 1 - std::pow(state.beta2, t);
+      const bool inside = form == RuleForm::optax && (amsgrad || epsilon_root > 0);
+      state.corrections[i] = {state.rate / c1, inside ? 1 : 1 / std::sqrt(c2), inside ? 1 / c2 : 1};
+    }
+    return;
+  }
+  if (form == RuleForm::tensorflow) {
+    state.power1 = rounded(state.dtype, state.power1 * state.beta1);
+    state.power2 = rounded(state.dtype, state.power2 * state.beta2);
+  } else {
+    const auto t = static_cast<double>(state.count.steps);
+    state.power1 = rounded(state.dtype, std::pow(state.beta1, t));
+    state.power2 = rounded(state.dtype, std::pow(state.beta2, t));
+  }
+  const double corrected =
+      rounded(state.dtype, state.rate) * std::sqrt(1 - state.power2) / (1 - state.power1);
+  for (auto& correction : state.corrections) correction = {corrected};
+}
+
+template <bool kDecoupled>
+template <class T>
+void BasicAdam<kDecoupled>::delta(std::span<T> d, State& state, BlockPlace place) const {
+  if (!kDecoupled) add_weights(d, place, weight_decay);
+  const auto& correction = state.corrections[place.variable];
+  // 1 - beta is of the rounded number in TensorFlow, of the decimal elsewhere.
+  const bool as_tensorflow = form == RuleForm::tensorflow;
+  const kernels::AdamNumbers numbers{.beta1 = state.beta1,
+                                     .beta2 = state.beta2,
+                                     .new1 = 1 - (as_tensorflow ? state.beta1 : beta1),
+                                     .new2 = 1 - (as_tensorflow ? state.beta2 : beta2),
+                                     .rate = correction.rate,
+                                     .root_factor = correction.root_factor,
+                                     .epsilon = epsilon};
+  T* const m = state.m.data<T>() + place.offset;
+  T* const v = state.v.data<T>() + place.offset;
+  if (!amsgrad && epsilon_root == 0) {
+    kernels::adam(d.data(), m, v, numbers, d.size());
+  } else {
+    const T b1 = static_cast<T>(numbers.beta1), b2 = static_cast<T>(numbers.beta2);
+    const T new1 = static_cast<T>(numbers.new1), new2 = static_cast<T>(numbers.new2);
+    const T rate = static_cast<T>(-numbers.rate), eps = static_cast<T>(epsilon);
+    const T factor = static_cast<T>(numbers.root_factor), eps_root = static_cast<T>(epsilon_root);
+    const T square_factor = static_cast<T>(correction.square_factor);
+    T* const largest = amsgrad ? state.v_max.data<T>() + place.offset : nullptr;
+    for (size_t i = 0; i < d.size(); ++i) {
+      m[i] = b1 * m[i] + new1 * d[i];
+      v[i] = b2 * v[i] + new2 * (d[i] * d[i]);
+      T square = v[i] * square_factor;
+      if (largest) square = largest[i] = std::max(square, largest[i]);
+      d[i] = rate * m[i] / (std::sqrt(square + eps_root) * factor + eps);
+    }
+  }
+  if (kDecoupled) add_weights(d, place, -state.rate * weight_decay);
+}
+
+template struct BasicAdam<false>;
+template struct BasicAdam<true>;
+template void Adam::delta(std::span<float>, State&, BlockPlace) const;
+template void Adam::delta(std::span<double>, State&, BlockPlace) const;
+template void AdamW::delta(std::span<float>, State&, BlockPlace) const;
+template void AdamW::delta(std::span<double>, State&, BlockPlace) const;
+
+}  // namespace rein

@@ -1,0 +1,73 @@
+// What the rules share: checks of settings, and weight decay.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <initializer_list>
+#include <span>
+
+#include "rein/apply/rules/settings.h"
+
+namespace rein {
+
+// Settings are checked where no caller is in sight: whoever calls `init` or `begin` for a user adds
+// the user's place.
+[[noreturn]] void reject(std::string_view rule, std::string_view setting, std::string_view wish,
+                         double got);
+
+/// What can be known of a schedule before the first step.
+void check_rate(std::string_view rule, const Schedule& rate);
+/// In [0, 1).
+void check_fraction(std::string_view rule, std::string_view setting, double value);
+/// A finite number from 0 on.
+void check_from_zero(std::string_view rule, std::string_view setting, double value);
+void check_form(std::string_view rule, RuleForm form, std::initializer_list<RuleForm> known);
+/// That a rule for some of the variables does not move the others.
+void check_part(std::string_view rule, const AnyRule& part);
+/// Learning rate, weight decay and the numbers that the rules have in common.
+template <class R>
+void check_settings(const R& rule) {
+  if constexpr (requires { rule.learning_rate; }) check_rate(R::name, rule.learning_rate);
+  if constexpr (requires { rule.weight_decay; })
+    check_from_zero(R::name, "weight_decay", rule.weight_decay);
+  if constexpr (requires { rule.epsilon; }) check_from_zero(R::name, "epsilon", rule.epsilon);
+  if constexpr (requires { rule.momentum; }) check_fraction(R::name, "momentum", rule.momentum);
+  if constexpr (requires { rule.rho; }) check_fraction(R::name, "rho", rule.rho);
+  if constexpr (requires { rule.beta1; }) check_fraction(R::name, "beta1", rule.beta1);
+  if constexpr (requires { rule.beta2; }) check_fraction(R::name, "beta2", rule.beta2);
+}
+
+inline bool is_absent(const Gradients& gradients, size_t variable) {
+  return gradients.kind(variable) == Gradients::Kind::absent;
+}
+
+/// Whether a variable's steps are counted while its gradient is absent.
+inline bool counts_steps(RuleForm form) {
+  return form == RuleForm::tensorflow || form == RuleForm::keras;
+}
+/// The number of a variable's step, from 1 on; 0 before its first gradient.
+inline double step_number(const StepCount& count, RuleForm form, size_t variable) {
+  return static_cast<double>(counts_steps(form) ? count.steps : count.of[variable]);
+}
+
+/// d += factor w, w the weights of the block.
+template <class T>
+void add_weights(std::span<T> d, BlockPlace place, double factor) {
+  if (factor == 0) return;
+  const T* w = place.weights<T>();
+  const T f = static_cast<T>(factor);
+  for (size_t i = 0; i < d.size(); ++i) d[i] += f * w[i];
+}
+
+/// Weight decay before a rule looks at the gradient, and after it has made the delta: each does
+/// something for one kind of decay.
+template <class R, class T>
+void decay_gradient(const R& rule, std::span<T> d, BlockPlace place) {
+  if (rule.decay == Decay::coupled) add_weights(d, place, rule.weight_decay);
+}
+template <class R, class T>
+void decay_weights(const R& rule, std::span<T> d, double rate, BlockPlace place) {
+  if (rule.decay == Decay::decoupled) add_weights(d, place, -rate * rule.weight_decay);
+}
+
+}  // namespace rein

@@ -1,0 +1,57 @@
+#include "rein/apply/rules/groups.h"
+
+#include "apply/rules/common.h"
+#include "rein/base/text.h"
+
+namespace rein {
+
+static_assert(Rule<RuleGroups>);
+
+const AnyRule& RuleGroups::rule_of(size_t group) const {
+  return group < groups.size() ? groups[group].rule : otherwise;
+}
+
+SparseUpdate RuleGroups::sparse_update(State& state, size_t variable) const {
+  const size_t g = state.group_of[variable];
+  return rule_of(g).sparse_update(state.states[g], variable);
+}
+
+bool RuleGroups::whole_variable(State& state, size_t variable) const {
+  const size_t g = state.group_of[variable];
+  return rule_of(g).whole_variable(state.states[g], variable);
+}
+
+RuleGroups::State RuleGroups::init(const Variables& variables) const {
+  for (size_t g = 0; g <= groups.size(); ++g) check_part(name, rule_of(g));
+  State state;
+  for (size_t g = 0; g <= groups.size(); ++g) state.states.push_back(rule_of(g).init(variables));
+  for (const auto& entry : variables.layout().entries) {
+    size_t g = 0;
+    while (g < groups.size() && !matches(groups[g].pattern, entry.name)) ++g;
+    state.group_of.push_back(g);
+  }
+  return state;
+}
+
+void RuleGroups::check(State& state) const {
+  for (size_t g = 0; g <= groups.size(); ++g) rule_of(g).check(state.states[g]);
+}
+
+void RuleGroups::begin(State& state, const Gradients& gradients) const {
+  check(state);
+  for (size_t g = 0; g <= groups.size(); ++g) rule_of(g).begin(state.states[g], gradients);
+}
+
+void RuleGroups::before(State& state, const Variables& variables) const {
+  for (size_t g = 0; g <= groups.size(); ++g) rule_of(g).before(state.states[g], variables);
+}
+
+template <class T>
+void RuleGroups::delta(std::span<T> d, State& state, BlockPlace place) const {
+  const size_t g = state.group_of[place.variable];
+  rule_of(g).delta(d, state.states[g], place);
+}
+template void RuleGroups::delta(std::span<float>, State&, BlockPlace) const;
+template void RuleGroups::delta(std::span<double>, State&, BlockPlace) const;
+
+}  // namespace rein

@@ -1,0 +1,76 @@
+#include "rein/apply/rules/settings.h"
+
+#include <fmt/format.h>
+
+#include "apply/rules/common.h"
+
+namespace rein {
+
+std::string_view to_string(RuleForm form) {
+  switch (form) {
+    case RuleForm::tensorflow:
+      return "tensorflow";
+    case RuleForm::keras:
+      return "keras";
+    case RuleForm::pytorch:
+      return "pytorch";
+    case RuleForm::optax:
+      return "optax";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(Decay decay) {
+  return decay == Decay::coupled ? "coupled" : "decoupled";
+}
+
+std::string_view to_string(SparseUpdate sparse) {
+  return sparse == SparseUpdate::rows ? "rows" : "dense";
+}
+
+void StepCount::advance(const Gradients& gradients) {
+  ++steps;
+  for (size_t i = 0; i < of.size(); ++i)
+    if (!is_absent(gradients, i)) ++of[i];
+}
+
+void reject(std::string_view rule, std::string_view setting, std::string_view wish, double got) {
+  throw InvalidArgument(rule, fmt::format("{} must be {}, got {}", setting, wish, got), Where{});
+}
+
+double checked_rate(std::string_view rule, double rate) {
+  check_from_zero(rule, "learning_rate", rate);
+  return rate;
+}
+
+void check_rate(std::string_view rule, const Schedule& rate) {
+  if (rate.is_constant()) checked_rate(rule, rate.at(0));
+}
+
+void check_fraction(std::string_view rule, std::string_view setting, double value) {
+  if (!(value >= 0 && value < 1)) reject(rule, setting, "in [0, 1)", value);
+}
+
+void check_from_zero(std::string_view rule, std::string_view setting, double value) {
+  if (!(value >= 0) || std::isinf(value)) reject(rule, setting, "a finite number from 0 on", value);
+}
+
+void check_form(std::string_view rule, RuleForm form, std::initializer_list<RuleForm> known) {
+  if (std::ranges::find(known, form) != known.end()) return;
+  std::string names;
+  for (RuleForm f : known) names += fmt::format("{}{}", names.empty() ? "" : ", ", to_string(f));
+  throw InvalidArgument(rule, fmt::format("form must be one of {}, got {}", names, to_string(form)),
+                        Where{});
+}
+
+void check_part(std::string_view rule, const AnyRule& part) {
+  if (part.moves_all())
+    throw InvalidArgument(
+        rule,
+        fmt::format("{0} moves all variables, so it cannot be the rule of some; put it "
+                    "around {1}",
+                    part.name(), rule),
+        Where{});
+}
+
+}  // namespace rein

@@ -1,0 +1,58 @@
+// Work on a whole variable, shared among a team.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "rein/base/thread_team.h"
+#include "rein/tensor/variables.h"
+
+namespace rein {
+
+inline constexpr size_t kTileSize = 16384;
+inline size_t tile_count(size_t n) { return (n + kTileSize - 1) / kTileSize; }
+
+/// Calls f(begin, end) for tiles of [0, n).
+template <class F>
+void for_tiles(ThreadTeam* team, size_t n, F&& f) {
+  const auto tile = [&](int64_t i) {
+    const size_t begin = static_cast<size_t>(i) * kTileSize;
+    f(begin, std::min(n, begin + kTileSize));
+  };
+  const auto tiles = static_cast<int64_t>(tile_count(n));
+  if (team) {
+    team->run(tiles, tile);
+    return;
+  }
+  for (int64_t i = 0; i < tiles; ++i) tile(i);
+}
+
+/// Room for `sum_tiles` over any one of the variables.
+template <size_t N>
+std::vector<double> parts_for(const Variables& variables) {
+  size_t largest = 0;
+  for (const auto& entry : variables.layout().entries) largest = std::max(largest, entry.size);
+  return std::vector<double>(N * tile_count(largest));
+}
+
+/// Adds up what f(begin, end) gives for each tile, in the order of the tiles.
+template <size_t N, class F>
+std::array<double, N> sum_tiles(ThreadTeam* team, size_t n, std::vector<double>& parts, F&& f) {
+  for_tiles(team, n, [&](size_t begin, size_t end) {
+    const std::array<double, N> sums = f(begin, end);
+    std::ranges::copy(sums, parts.begin() + static_cast<std::ptrdiff_t>(begin / kTileSize * N));
+  });
+  std::array<double, N> all{};
+  for (size_t i = 0; i < tile_count(n); ++i)
+    for (size_t k = 0; k < N; ++k) all[k] += parts[i * N + k];
+  return all;
+}
+
+template <class T>
+double square(T x) {
+  return static_cast<double>(x) * static_cast<double>(x);
+}
+
+}  // namespace rein
