@@ -10,8 +10,8 @@ packages=(g++ cmake ninja-build pkg-config
   libcli11-dev libtomlplusplus-dev nlohmann-json3-dev zlib1g-dev dataset-fashion-mnist)
 case ${1:-build} in
   build) ;;
-  test) packages+=(libgtest-dev ccache) ;;
-  ci) packages+=(libgtest-dev ccache git clang clang-format libomp-dev binutils valgrind) ;;
+  test) packages+=(libgtest-dev librapidcheck-dev ccache) ;;
+  ci) packages+=(libgtest-dev librapidcheck-dev ccache git clang clang-format libomp-dev binutils valgrind) ;;
   *) echo "usage: deps.sh [build|test|ci]" >&2; exit 2 ;;
 esac
 

@@ -7,6 +7,22 @@
 
 namespace rein {
 
+std::string_view to_string(Semantics semantics) {
+  switch (semantics) {
+    case Semantics::tensorflow:
+      return "tensorflow";
+    case Semantics::keras:
+      return "keras";
+    case Semantics::pytorch:
+      return "pytorch";
+    case Semantics::optax:
+      return "optax";
+    case Semantics::safe:
+      break;
+  }
+  return "safe";
+}
+
 void check_threshold(std::string_view op, double threshold, Semantics semantics, Where where,
                      std::string_view setting) {
   if (semantics == Semantics::safe && !(threshold >= 0))

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "rein/process/clip_by_global_norm.h"
+#include "rein/process/clip_by_history.h"
 #include "rein/process/clip_by_norm.h"
 #include "rein/process/clip_by_value.h"
 #include "rein/process/groups.h"

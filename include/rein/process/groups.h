@@ -14,6 +14,12 @@ namespace rein {
 struct Group {
   std::string pattern;  // of names of variables
   AnyTransform transform;
+
+  template <class Self, class F>
+  static void fields(Self& self, F&& f) {
+    f("pattern", self.pattern);
+    f("transform", self.transform);
+  }
 };
 
 /// Each variable belongs to the first group whose pattern its name matches, and each group's
@@ -37,9 +43,18 @@ struct Groups {
     std::vector<double> factors;         // of groups: what they left pending
     std::vector<char> measured;          // whether each did
     Norms norms;
+    template <class Self, class F>
+    static void fields(Self& self, F&& f) {
+      f("states", self.states);
+    }
   };
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+
+  template <class Self, class F>
+  static void fields(Self& self, F&& f) {
+    f("groups", self.groups);
+  }
 };
 
 /// A transform of the variables that match.

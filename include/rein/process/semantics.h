@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 namespace rein {
 
@@ -28,5 +29,7 @@ enum class Semantics : uint8_t {
   /// limit.
   optax
 };
+
+std::string_view to_string(Semantics semantics);
 
 }  // namespace rein

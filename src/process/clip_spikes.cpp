@@ -1,0 +1,82 @@
+#include <atomic>
+#include <cmath>
+
+#include "process/check.h"
+#include "process/measured.h"
+#include "process/norm_blocks.h"
+#include "rein/process/clip_by_history.h"
+
+namespace rein {
+
+static_assert(Transform<ClipSpikes>);
+
+namespace {
+
+struct SpikeNumbers {
+  double root_theta, beta2;
+};
+
+// In place, with what is remembered of the same places; whether anything changed.
+template <class T>
+bool clip_spikes(std::span<T> x, T* root, SpikeNumbers numbers) {
+  bool changed = false;
+  for (size_t j = 0; j < x.size(); ++j) {
+    const auto g = static_cast<double>(x[j]), r = static_cast<double>(root[j]);
+    const double most = numbers.root_theta * r, size = std::abs(g);
+    const bool spike = r > 0 && size > most;
+    const double left = spike ? std::copysign(most, g) : g;
+    changed |= spike;
+    x[j] = spike ? static_cast<T>(left) : x[j];
+    const double square = numbers.beta2 * r * r + (1 - numbers.beta2) * left * left;
+    // What is not finite is not remembered; nor are doubles whose square is not.
+    root[j] =
+        square <= std::numeric_limits<double>::max() ? static_cast<T>(std::sqrt(square)) : root[j];
+  }
+  return changed;
+}
+
+}  // namespace
+
+ClipSpikes::State ClipSpikes::init(const Variables& variables) const {
+  check_range(name, "theta", theta, 0, std::numeric_limits<double>::max());
+  check_range(name, "beta2", beta2, 0, 1);
+  return {Slot("spike_root", variables), Norms(variables), Norms(variables)};
+}
+
+void ClipSpikes::update(Gradients& gradients, State& state, const Variables&,
+                        StepInfo& info) const {
+  const SpikeNumbers settings{std::sqrt(theta), beta2};
+  std::atomic<bool> changed = false;
+  visit_float(gradients.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    settle<T>(gradients);
+    gradients.merge_duplicates();
+    T* root = state.root.data<T>();
+    for_each_block<T>(state.before, gradients, [&](size_t b, std::span<T> x) {
+      const Norms::Block& block = state.before.blocks[b];
+      const size_t offset = gradients.layout().entries[block.variable].offset + block.begin;
+      state.before.of_block[b] = block_norm(std::span<const T>(x));
+      if (clip_spikes(x, root + offset, settings)) changed = true;
+      state.after.of_block[b] = block_norm(std::span<const T>(x));
+    });
+    join_blocks<T>(state.before, gradients);
+    for (size_t i = 0; i < gradients.size(); ++i) {
+      if (gradients.kind(i) != Gradients::Kind::sparse) continue;
+      const auto x = gradients.stored<T>(i);
+      const auto rows = gradients.sparse(i).indices.template flat<int64_t>();
+      const size_t width = rows.empty() ? 0 : x.size() / rows.size();
+      for (size_t k = 0; k < rows.size(); ++k)
+        if (clip_spikes(
+                x.subspan(k * width, width),
+                root + gradients.layout().entries[i].offset + static_cast<size_t>(rows[k]) * width,
+                settings))
+          changed = true;
+    }
+    join_blocks<T>(state.after, gradients);
+  });
+  state.before.report_non_finite(gradients, info);
+  info.clipped |= changed;
+  record_norms(info, state.before.global(), state.after.global());
+}
+
+}  // namespace rein
