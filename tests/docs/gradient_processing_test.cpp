@@ -117,6 +117,27 @@ TEST(GradientProcessing, TransformsOfYourOwn) {
   EXPECT_NEAR(std::sqrt(moved), 0.1, 1e-6);  // clipped to 1, times 0.1
 }
 
+TEST(GradientProcessing, LimitsAndGroups) {
+  Variables vars;
+  for (const char* name : {"embedding", "lstm/kernel", "lstm/bias", "out/weights"})
+    vars.add(name, {2}, zeros());
+  ClipByNorm warming{.clip_norm = [](int64_t step) { return step < 1000 ? 1.0 : 5.0; }};
+  ClipByNorm for_sums{.clip_norm = per_sample(0.01)};  // a limit for each example of the batch
+  Groups groups{{{"embedding*", ClipByNorm{.clip_norm = 1}},
+                 {"*/bias*", chain()},  // not clipped
+                 {"*", ClipByGlobalNorm{.clip_norm = 5}}}};
+  AnyTransform not_the_last = except("out*", AdaptiveGradClip{.clipping = 0.01});
+  const AnyTransform all = chain(warming, for_sums, groups, not_the_last);
+  auto state = all.init(vars);
+  Gradients gradients(vars);
+  for (size_t i = 0; i < vars.size(); ++i) gradients.set(i, Tensor::of<float>({2}, {3, 4}));
+  StepInfo info{.step = 1, .examples = 50};
+  all.update(gradients, state, vars, info);
+  // 0.5 is the limit of the batch; parameters are 0, so that adaptive clipping leaves 1e-5.
+  EXPECT_NEAR(gradients.get(3).dense().flat<float>()[0], 0.3, 1e-6);
+  EXPECT_NEAR(gradients.get(2).dense().flat<float>()[0], 0.6e-5, 1e-9);
+}
+
 TEST(GradientProcessing, LeavingOutAStep) {
   Model model;
   AnyTransform process = chain(CheckFinite{.policy = NonFinite::skip, .most_skips = 10},
