@@ -110,21 +110,16 @@ void Monitor::Record::compare(const Variables& variables, ThreadTeam* team) {
 
 class Monitor::Around {
  public:
-  static constexpr std::string_view name = "Monitor";
-
   Around(std::shared_ptr<Record> record, AnyTransform process)
       : record_(std::move(record)), process_(std::move(process)) {}
 
-  template <class Self, class F>
-  static void fields(Self& self, F&& f) {
-    f("around", self.process_);
-  }
-
+  // Settings and state are those of what it is around: a step loads what was saved without one.
+  void describe(std::string_view path, Settings& out) const { process_.describe(path, out); }
   struct State {
     AnyTransform::State process;
     template <class Self, class F>
     static void fields(Self& self, F&& f) {
-      f("around", self.process);
+      f("", self.process);
     }
   };
   State init(const Variables& variables) const {

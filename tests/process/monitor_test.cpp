@@ -7,6 +7,7 @@
 
 #include "process/numbers.h"
 #include "rein/process/clip.h"
+#include "rein/process/finite.h"
 
 namespace rein {
 namespace {
@@ -219,6 +220,23 @@ TEST(Monitor, ComparesParametersEverySoManySteps) {
   EXPECT_EQ(r.variables[0].update.value(), 0);
   EXPECT_DOUBLE_EQ(r.variables[0].update50.value(), 0.05);
   EXPECT_DOUBLE_EQ(r.variables[1].update50.value(), 0.25);
+}
+
+TEST(Monitor, IsNoPartOfWhatIsSaved) {
+  Variables vars;
+  add_variable(vars, "a", {2}, {3, 4});
+  const AnyTransform plain = chain(CheckFinite{.most_skips = 3}, ClipByNorm{.clip_norm = 2});
+  const AnyTransform watched = Monitor().around(plain);
+  EXPECT_EQ(to_string(settings_of(watched)), to_string(settings_of(plain)));
+  const auto names_of = [&](const AnyTransform& transform) {
+    StateDict saved;
+    transform.init(vars).save("process", saved);
+    std::string names;
+    for (const auto& [name, value] : saved) names += name + "\n";
+    return names;
+  };
+  EXPECT_EQ(names_of(watched), names_of(plain));
+  EXPECT_NE(names_of(plain), "");
 }
 
 TEST(Monitor, RefusesOptionsThatMakeNoSense) {

@@ -86,6 +86,10 @@ class AnyTransform {
         update_each(transform, gradients);
     }
     void describe(std::string_view path, Settings& out) const override {
+      if constexpr (DescribesItself<T>) {
+        transform.describe(path, out);
+        return;
+      }
       std::string what = Transform<T> ? "a transform" : "a function";
       if constexpr (requires { T::name; }) what = T::name;
       out.fields.push_back({std::string(path), std::move(what)});
