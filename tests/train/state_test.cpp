@@ -16,8 +16,8 @@ std::vector<AnyRule> rules() {
   const Schedule rate = Warmup{.steps = 3, .then = CosineDecay{.initial = 0.1, .decay_steps = 9}};
   return {GradientDescent{.learning_rate = rate},
           Momentum{.learning_rate = rate, .use_nesterov = true},
-          Momentum{.learning_rate = rate, .dampening = 0.1, .form = MomentumForm::pytorch},
-          Adam{.learning_rate = rate}, Adam{.learning_rate = rate, .form = AdamForm::pytorch}};
+          Momentum{.learning_rate = rate, .dampening = 0.1, .form = RuleForm::pytorch},
+          Adam{.learning_rate = rate}, Adam{.learning_rate = rate, .form = RuleForm::pytorch}};
 }
 
 TEST(StepState, EagerRecordedAndRestoredTrajectoriesAreEqualToTheBit) {
