@@ -110,9 +110,8 @@ TEST(ApplyUpdates, SparseRowsMoveAlone) {
 }
 
 TEST(ApplyUpdates, SparseAsDenseWhereTheRuleDecaysEverywhere) {
-  for (const AnyRule& rule :
-       {AnyRule(Adam{.learning_rate = 0.1}),
-        AnyRule(Momentum{.learning_rate = 0.1, .form = RuleForm::keras})}) {
+  for (const AnyRule& rule : {AnyRule(Adam{.learning_rate = 0.1}),
+                              AnyRule(Momentum{.learning_rate = 0.1, .form = RuleForm::keras})}) {
     Variables one, other;
     for (Variables* vars : {&one, &other}) add_variable(*vars, "w", {3, 2}, {1, 1, 1, 1, 1, 1});
     auto a = rule.init(one), b = rule.init(other);

@@ -82,12 +82,12 @@ TEST(MomentumRule, DampeningSparesTheFirstGradient) {
     a = t == 0 ? kGradients[0] : mu * a + (1 - damp) * kGradients[t];
     want.push_back(w -= 0.1 * a);
   }
-  expect_path(path(Momentum{.learning_rate = 0.1,
-                            .momentum = mu,
-                            .dampening = damp,
-                            .form = RuleForm::pytorch},
-                   kGradients),
-              want);
+  expect_path(
+      path(
+          Momentum{
+              .learning_rate = 0.1, .momentum = mu, .dampening = damp, .form = RuleForm::pytorch},
+          kGradients),
+      want);
 }
 
 TEST(AdamRule, FollowsTheFormulaOfEachForm) {
