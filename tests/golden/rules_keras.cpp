@@ -164,6 +164,17 @@ RuleSetup ftrl(const Json& attrs, const Rates& rates) {
                {{"accumulators", "accumulator"}, {"linears", "linear"}});
 }
 
+RuleSetup adafactor(const Json& attrs, const Rates& rates) {
+  return setup(attrs,
+               Adafactor{.learning_rate = rate(attrs, 1e-3, rates),
+                         .beta2_decay = number_or(attrs, "beta_2_decay", -0.8),
+                         .epsilon1 = number_or(attrs, "epsilon_1", 1e-30),
+                         .epsilon2 = number_or(attrs, "epsilon_2", 1e-3),
+                         .clip_threshold = number_or(attrs, "clip_threshold", 1),
+                         .weight_decay = decay(attrs)},
+               {});
+}
+
 RuleReader reader(std::string_view op, Names attrs,
                   RuleSetup (*make)(const Json& attrs, const Rates& rates)) {
   attrs.push_back("learning_rate");
@@ -189,6 +200,9 @@ std::vector<RuleReader> keras_rules() {
              {"learning_rate_power", "initial_accumulator_value", "l1_regularization_strength",
               "l2_regularization_strength", "l2_shrinkage_regularization_strength", "beta"},
              ftrl),
+      reader("Adafactor",
+             {"beta_2_decay", "epsilon_1", "epsilon_2", "clip_threshold", "relative_step"},
+             adafactor),
   };
 }
 

@@ -83,6 +83,66 @@ RuleSetup lion(const Json& attrs, const Rates& rates) {
           .slots = kMeans};
 }
 
+RuleSetup radam(const Json& attrs, const Rates& rates) {
+  RAdam rule = adam_settings<RAdam>(attrs, rates);
+  rule.form = RuleForm::optax;
+  return {.rule = rule, .slots = kMeans};
+}
+
+RuleSetup lars(const Json& attrs, const Rates& rates) {
+  return {.rule = Lars{.learning_rate = rate(attrs, rates),
+                       .momentum = number_or(attrs, "momentum", 0.9),
+                       .use_nesterov = flag_or(attrs, "nesterov", false),
+                       .weight_decay = number_or(attrs, "weight_decay", 0),
+                       .trust_coefficient = number_or(attrs, "trust_coefficient", 1e-3),
+                       .epsilon = number_or(attrs, "eps", 0),
+                       .form = RuleForm::optax},
+          .slots = {{"trace", "momentum"}}};
+}
+
+RuleSetup adafactor(const Json& attrs, const Rates& rates) {
+  return {.rule = Adafactor{.learning_rate = rate(attrs, rates),
+                            .beta2_decay = -number_or(attrs, "decay_rate", 0.8),
+                            .epsilon1 = number_or(attrs, "eps", 1e-30),
+                            .clip_threshold = number_or(attrs, "clipping_threshold", 1),
+                            .relative_step = false,
+                            .scale_by_weights = flag_or(attrs, "multiply_by_parameter_scale", true),
+                            .min_factored = static_cast<int64_t>(
+                                number_or(attrs, "min_dim_size_to_factor", 128))}};
+}
+
+RuleSetup schedule_free_adamw(const Json& attrs, const Rates& rates) {
+  auto rule = adam_settings<ScheduleFreeAdamW>(attrs, rates);
+  rule.weight_decay = number_or(attrs, "weight_decay", 0);
+  rule.rate_power = number_or(attrs, "weight_lr_power", 2);
+  return {.rule = rule, .slots = {{"z", "z"}}};
+}
+
+RuleSetup muon(const Json& attrs, const Rates& rates) {
+  const bool nesterov = flag_or(attrs, "nesterov", true);
+  const double beta1 = number_or(attrs, "adam_b1", 0.9), epsilon = number_or(attrs, "eps", 1e-8);
+  const double weight_decay = number_or(attrs, "adam_weight_decay", 0);
+  const Nadam nadam{.learning_rate = rate(attrs, rates),
+                    .beta1 = beta1,
+                    .epsilon = epsilon,
+                    .weight_decay = weight_decay,
+                    .decay = Decay::decoupled,
+                    .form = RuleForm::optax};
+  const AdamW adam{.learning_rate = rate(attrs, rates),
+                   .beta1 = beta1,
+                   .epsilon = epsilon,
+                   .weight_decay = weight_decay,
+                   .form = RuleForm::optax};
+  return {.rule = Muon{.learning_rate = rate(attrs, rates),
+                       .momentum = number_or(attrs, "beta", 0.95),
+                       .use_nesterov = nesterov,
+                       .weight_decay = number_or(attrs, "weight_decay", 0),
+                       .scale = number_or(attrs, "consistent_rms", 0) == 0.2 ? MuonScale::rms
+                                                                             : MuonScale::original,
+                       .form = RuleForm::optax,
+                       .others = nesterov ? AnyRule(nadam) : AnyRule(adam)}};
+}
+
 RuleSetup lamb(const Json& attrs, const Rates& rates) {
   Lamb rule = adam_settings<Lamb>(attrs, rates);
   rule.epsilon = number_or(attrs, "eps", 1e-6);
@@ -108,6 +168,25 @@ std::vector<RuleReader> optax_rules() {
       {"adagrad", "optax", {"learning_rate", "eps", "initial_accumulator_value"}, adagrad},
       {"lion", "optax", {"learning_rate", "b1", "b2", "weight_decay"}, lion},
       {"lamb", "optax", {"learning_rate", "b1", "b2", "eps", "weight_decay"}, lamb},
+      {"radam", "optax", {"learning_rate", "b1", "b2", "eps"}, radam},
+      {"lars",
+       "optax",
+       {"learning_rate", "momentum", "nesterov", "weight_decay", "trust_coefficient", "eps"},
+       lars},
+      {"adafactor",
+       "optax",
+       {"learning_rate", "min_dim_size_to_factor", "decay_rate", "multiply_by_parameter_scale",
+        "clipping_threshold", "eps"},
+       adafactor},
+      {"schedule_free_adamw",
+       "optax",
+       {"learning_rate", "b1", "b2", "eps", "weight_decay", "weight_lr_power"},
+       schedule_free_adamw},
+      {"muon",
+       "optax",
+       {"learning_rate", "beta", "eps", "nesterov", "weight_decay", "consistent_rms", "adam_b1",
+        "adam_weight_decay"},
+       muon},
   };
 }
 

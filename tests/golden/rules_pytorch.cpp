@@ -144,6 +144,41 @@ RuleSetup rprop(const Json& attrs, const Rates&) {
                {{"prev", "previous"}, {"step_size", "step"}});
 }
 
+RuleSetup sparse_adam(const Json& attrs, const Rates& rates) {
+  return setup(attrs,
+               Adam{.learning_rate = rate_or(attrs, "lr", 1e-3, rates),
+                    .beta1 = pair_or(attrs, "betas", 0, 0.9),
+                    .beta2 = pair_or(attrs, "betas", 1, 0.999),
+                    .epsilon = number_or(attrs, "eps", 1e-8),
+                    .form = RuleForm::keras,
+                    .sparse = SparseUpdate::rows},
+               {{"exp_avg", "m"}, {"exp_avg_sq", "v"}});
+}
+
+RuleSetup adafactor(const Json& attrs, const Rates& rates) {
+  return setup(attrs,
+               Adafactor{.learning_rate = rate_or(attrs, "lr", 0.01, rates),
+                         .beta2_decay = number_or(attrs, "beta2_decay", -0.8),
+                         .epsilon1 = pair_or(attrs, "eps", 0, 0),
+                         .epsilon2 = pair_or(attrs, "eps", 1, 1e-3),
+                         .clip_threshold = number_or(attrs, "d", 1),
+                         .weight_decay = decay(attrs),
+                         .form = RuleForm::pytorch},
+               {});
+}
+
+RuleSetup muon(const Json& attrs, const Rates& rates) {
+  return setup(
+      attrs,
+      Muon{.learning_rate = rate_or(attrs, "lr", 1e-3, rates),
+           .momentum = number_or(attrs, "momentum", 0.95),
+           .use_nesterov = flag_or(attrs, "nesterov", true),
+           .weight_decay = number_or(attrs, "weight_decay", 0.1),
+           .scale = text_or(attrs, "adjust_lr_fn", "original") == "original" ? MuonScale::original
+                                                                             : MuonScale::rms},
+      {});
+}
+
 RuleReader reader(std::string_view op, Names attrs,
                   RuleSetup (*make)(const Json& attrs, const Rates& rates)) {
   attrs.insert(attrs.end(), {"lr", "weight_decay", "maximize"});
@@ -164,6 +199,9 @@ std::vector<RuleReader> pytorch_rules() {
       reader("Adagrad", {"eps", "initial_accumulator_value", "lr_decay"}, adagrad),
       reader("Adadelta", {"rho", "eps"}, adadelta),
       reader("Rprop", {"etas", "step_sizes"}, rprop),
+      reader("SparseAdam", {"betas", "eps"}, sparse_adam),
+      reader("Adafactor", {"beta2_decay", "eps", "d"}, adafactor),
+      reader("Muon", {"momentum", "nesterov", "adjust_lr_fn"}, muon),
   };
 }
 

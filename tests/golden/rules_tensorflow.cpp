@@ -26,6 +26,15 @@ RuleSetup adam(const Json& attrs, const Rates& rates) {
           .slots = {{"m", "m"}, {"v", "v"}}};
 }
 
+RuleSetup nadam(const Json& attrs, const Rates& rates) {
+  return {.rule = Nadam{.learning_rate = rate_or(attrs, "learning_rate", 1e-3, rates),
+                        .beta1 = number_or(attrs, "beta1", 0.9),
+                        .beta2 = number_or(attrs, "beta2", 0.999),
+                        .epsilon = number_or(attrs, "epsilon", 1e-8),
+                        .form = RuleForm::tensorflow},
+          .slots = {{"m", "m"}, {"v", "v"}}};
+}
+
 RuleSetup rmsprop(const Json& attrs, const Rates& rates) {
   const double m = number_or(attrs, "momentum", 0);
   RuleSetup setup{.rule = RMSProp{.learning_rate = rate_or(attrs, "learning_rate", 1e-3, rates),
@@ -72,6 +81,7 @@ std::vector<RuleReader> tensorflow_rules() {
       {"GradientDescentOptimizer", tf, {"learning_rate"}, gradient_descent},
       {"MomentumOptimizer", tf, {"learning_rate", "momentum", "use_nesterov"}, momentum},
       {"AdamOptimizer", tf, {"learning_rate", "beta1", "beta2", "epsilon"}, adam},
+      {"NadamOptimizer", tf, {"learning_rate", "beta1", "beta2", "epsilon"}, nadam},
       {"RMSPropOptimizer",
        tf,
        {"learning_rate", "decay", "momentum", "epsilon", "centered"},

@@ -93,6 +93,7 @@ bool Muon::whole_variable(State& state, size_t variable) const {
 
 Muon::State Muon::init(const Variables& variables) const {
   check_settings(*this);
+  check_form(name, form, {RuleForm::pytorch, RuleForm::optax});
   if (iterations < 0)
     reject(name, "iterations", "a number from 0 on", static_cast<double>(iterations));
   if (column_blocks < 1)
@@ -146,10 +147,17 @@ void Muon::delta(std::span<T> d, State& state, BlockPlace place) const {
   }
   T* const a = state.velocity.data<T>() + place.offset;
   const T mu = static_cast<T>(momentum), fresh = static_cast<T>(1 - momentum);
+  double of_g = use_nesterov ? 1 - momentum : 0, of_a = use_nesterov ? momentum : 1;
+  if (form == RuleForm::optax && use_nesterov) {
+    const double t = step_number(state.count, form, place.variable);
+    of_g /= 1 - std::pow(momentum, t);
+    of_a /= 1 - std::pow(momentum, t + 1);
+  }
+  const T from_g = static_cast<T>(of_g), from_a = static_cast<T>(of_a);
   for_tiles(place.team, d.size(), [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
       a[i] = mu * a[i] + fresh * d[i];
-      d[i] = use_nesterov ? fresh * d[i] + mu * a[i] : a[i];
+      d[i] = from_g * d[i] + from_a * a[i];
     }
   });
 

@@ -15,8 +15,9 @@ namespace rein {
 ///     rho = min(lr, 1 / sqrt(t)), or lr unless `relative_step`
 ///     w -= rho max(epsilon2, RMS(w)) u, without the maximum unless `scale_by_weights`
 ///
-///  - keras: as written, t the number of steps. With min_factored 128 and relative_step false this
-///    is optax.adafactor with a learning rate;
+///  - keras: as written, t the number of steps (its relative_step changes nothing: the minimum is
+///    taken either way). With min_factored 128 and relative_step false this is optax.adafactor,
+///    whose weight decay is not multiplied by the learning rate, though;
 ///  - pytorch: t counted for each variable; epsilon1 is not added, but V is at least epsilon1^2 and
 ///    mean(R) at least epsilon1 (whose default there is the distance from 1 to the next number).
 /// Weight decay is decoupled: w -= lr weight_decay w. Sparse: as the dense gradient.

@@ -20,7 +20,12 @@ std::string_view to_string(MuonScale scale);
 ///     u = u / |u|, then `iterations` times u = 3.4445 u - 4.775 (u u') u + 2.0315 (u u')^2 u
 ///     w -= lr (scale u + weight_decay w)
 ///
-/// which brings all singular values of u near 1. Only variables with two axes whose name matches
+/// which brings all singular values of u near 1:
+///  - pytorch: as written, which is the authors' own;
+///  - optax: Nesterov's u = (1 - momentum) g / (1 - momentum^t) + momentum a / (1 -
+///  momentum^(t+1)),
+///    t counted for each variable (its learning rate has no default).
+/// Only variables with two axes whose name matches
 /// `matrices` (`matches`, in rein/base/text.h) are treated so, the rest by the rule `others`:
 /// biases and, as the authors advise, embeddings and the output layer. `column_blocks` is the
 /// number of matrices that stand side by side in one variable and are made orthogonal each on its
@@ -34,6 +39,7 @@ struct Muon {
   double weight_decay = 0;
   int64_t iterations = 5;
   MuonScale scale = MuonScale::original;
+  RuleForm form = RuleForm::pytorch;
   int64_t column_blocks = 1;
   std::string matrices = "*";
   AnyRule others = AdamW{};
@@ -70,6 +76,7 @@ struct Muon {
     f("weight_decay", self.weight_decay);
     f("iterations", self.iterations);
     f("scale", self.scale);
+    f("form", self.form);
     f("column_blocks", self.column_blocks);
     f("matrices", self.matrices);
     f("others", self.others);
