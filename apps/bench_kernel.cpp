@@ -47,7 +47,7 @@ class Bench {
     const auto bias = numbers(4 * s.units), state = numbers(s.batch * s.units);
     const auto d_outputs = numbers(rows * s.units);
     auto outputs = numbers(rows * s.units), c = state, gates = numbers(memory.gates);
-    auto cells = numbers(memory.cells), dkernel = kernel, dbias = bias;
+    auto cells = numbers(memory.cells), dz = gates, dkernel = kernel, dbias = bias;
     std::vector<std::byte> scratch(std::max(memory.forward_scratch, memory.backward_scratch));
     const kernels::LstmForward<float> forward{.x = x.data(),
                                               .kernel = kernel.data(),
@@ -65,6 +65,7 @@ class Bench {
     backward.outputs = outputs.data();
     backward.gates = gates.data();
     backward.cells = cells.data();
+    backward.dz = dz.data();
     backward.d_outputs = d_outputs.data();
     backward.dkernel = dkernel.data();
     backward.dbias = dbias.data();

@@ -87,8 +87,7 @@ std::optional<NonFiniteOrigin> GradientRecording::find_non_finite(std::span<cons
       origin.index = index_of(out.shape(), at);
       origin.bad_variables = bad_variables;
       if (e.op.locate) {
-        if (const auto place =
-                e.op.locate(graph.nodes()[e.node].attributes.get(), e.in, e.out, e.scratch)) {
+        if (const auto place = e.op.locate(graph.nodes()[e.node].attributes.get(), e.in, e.out)) {
           origin.in_sequence = true;
           origin.place = *place;
         }

@@ -66,8 +66,7 @@ void Recording::inspect(std::span<const Tensor> inputs, uint64_t step,
     if (!look({.node = i.node,
                .op = *i.op,
                .in = Ins(plan.ins).subspan(i.in, i.in_count),
-               .out = Outs(plan.outs).subspan(i.out, i.out_count),
-               .scratch = plan.scratch.data()}))
+               .out = Outs(plan.outs).subspan(i.out, i.out_count)}))
       return;
   }
 }

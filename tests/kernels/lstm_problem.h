@@ -26,7 +26,7 @@ template <class T, class Array = std::vector<T>>
 struct Problem {
   LstmSizes s;
   Array x, kernel, bias, h0, c0, d_outputs, d_h, d_c;
-  Array outputs, c, gates, cells, dx, dkernel, dbias, dh0, dc0;
+  Array outputs, c, gates, cells, dz, dx, dkernel, dbias, dh0, dc0;
 
   explicit Problem(const LstmSizes& sizes, double weight = 0.3) : s(sizes) {
     const int64_t state = s.batch * s.units, sequence = s.steps * state, width = 4 * s.units;
@@ -51,6 +51,7 @@ struct Problem {
     const LstmMemory memory = lstm_memory<T>(s);
     outputs = unset(sequence), c = unset(state);
     gates = unset(memory.gates), cells = unset(memory.cells);
+    dz = unset(memory.gates);
     dx = unset(s.steps * s.batch * s.inputs), dkernel = unset((s.inputs + s.units) * width);
     dbias = unset(width), dh0 = unset(state), dc0 = unset(state);
   }
@@ -78,6 +79,7 @@ struct Problem {
             .d_outputs = d_outputs.data(),
             .d_h = d_h.data(),
             .d_c = d_c.data(),
+            .dz = dz.data(),
             .dx = dx.data(),
             .dkernel = dkernel.data(),
             .dbias = dbias.data(),

@@ -106,9 +106,8 @@ InvalidArgument rule_error(std::string_view op, std::string_view what, Specs got
 ///  - `bool may_overwrite(size_t argument) const`: whether `forward` still works when its first
 ///    result lies where that argument lies (of the same size). A recording then spends no memory
 ///    on the result, if nobody reads the argument later;
-///  - `std::optional<SequencePlace> locate(Ins in, Outs out, const std::byte* scratch) const`:
-///  after
-///    `forward` has made numbers that are not finite, where in a sequence the first one arose.
+///  - `std::optional<SequencePlace> locate(Ins in, Outs out) const`: after `forward` has made
+///  numbers that are not finite, where in a sequence the first one arose.
 template <class T>
 concept OpDef = std::equality_comparable<T> &&
     requires(const T op, Specs specs, const Run& run, Ins in, Outs out) {
@@ -133,8 +132,8 @@ struct OpRecord {
   size_t (*scratch)(const void* op, Specs in);
   std::vector<int64_t> (*views)(const void* op, Specs in);
   bool (*may_overwrite)(const void* op, size_t argument);
-  std::optional<SequencePlace> (*locate)(const void* op, Ins in, Outs out,
-                                         const std::byte* scratch);  // null: it does not know
+  // Null: it does not know.
+  std::optional<SequencePlace> (*locate)(const void* op, Ins in, Outs out);
   bool (*equal)(const void* a, const void* b);
   const OpRecord* next = nullptr;  // the list of all records, see `first_op`
 
@@ -182,9 +181,9 @@ constexpr OpRecord make_record() {
     else
       return false;
   };
-  if constexpr (requires(const T t, Ins in, Outs out) { t.locate(in, out, nullptr); })
-    r.locate = [](const void* op, Ins in, Outs out, const std::byte* scratch) {
-      return static_cast<const T*>(op)->locate(in, out, scratch);
+  if constexpr (requires(const T t, Ins in, Outs out) { t.locate(in, out); })
+    r.locate = [](const void* op, Ins in, Outs out) {
+      return static_cast<const T*>(op)->locate(in, out);
     };
   r.equal = [](const void* a, const void* b) {
     return *static_cast<const T*>(a) == *static_cast<const T*>(b);

@@ -56,7 +56,6 @@ class Recording {
     const OpRecord& op;
     Ins in;
     Outs out;
-    const std::byte* scratch = nullptr;
   };
   /// As `run`, but calls `look` after each op, and stops when it returns false.
   void inspect(std::span<const Tensor> inputs, uint64_t step,

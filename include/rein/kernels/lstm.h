@@ -44,9 +44,7 @@ struct LstmForward {
   T* cells = nullptr;    // and c of every step, in an order of the kernel's own
 };
 
-/// What a number of `gates` stands for, and one of what `lstm_backward<float>` leaves at the start
-/// of its scratch memory: the gradients of the gates before their activation. `unit` may lie past
-/// the last: padding.
+/// What a number of `gates` or of `dz` stands for. `unit` may lie past the last: padding.
 struct LstmPlace {
   int64_t step, row, gate, unit;  // gates i, j, f, o
 };
@@ -62,7 +60,10 @@ struct LstmBackward {
   const T* d_outputs = nullptr;  // [T, B, H]
   const T* d_h = nullptr;        // [B, H]: of the last h alone
   const T* d_c = nullptr;        // [B, H]: of the last c
-  // Results; null where nobody asks.
+  // Results. Gradients of the gates before their activation, in the order of `gates`; may be the
+  // same memory, which spares a step a quarter of what it reads and writes.
+  T* dz = nullptr;
+  // Null where nobody asks.
   T* dx = nullptr;
   T *dkernel = nullptr, *dbias = nullptr;
   T *dh0 = nullptr, *dc0 = nullptr;

@@ -40,7 +40,7 @@ std::optional<SequencePlace> locate_gate(const kernels::LstmSizes& s, const T* g
 
 // The backward pass as one op. Its fields say which results of the forward op the loss uses, and
 // which gradients are asked for. Arguments: x, kernel, h, c, outputs, gates, cells, and what comes
-// from above; results in the order of the fields.
+// from above; results: dz, which may take the place of the gates, then in the order of the fields.
 struct LstmGrad {
   bool from_outputs = false, from_h = false, from_c = false;
   bool to_x = false, to_weights = false, to_state = false;
@@ -55,7 +55,7 @@ struct LstmGrad {
 
   std::vector<Spec> infer(Specs in) const {
     const Spec &x = in[0], &kernel = in[1], &state = in[2];
-    std::vector<Spec> out;
+    std::vector<Spec> out{in[5]};
     if (to_x) out.push_back(x);
     if (to_weights) out.insert(out.end(), {kernel, {Shape{kernel.shape[1]}, kernel.dtype}});
     if (to_state) out.insert(out.end(), {state, state});
@@ -66,6 +66,8 @@ struct LstmGrad {
     return memory_of(in[0].dtype, sizes_of(in[0].shape, in[2].shape)).backward_scratch;
   }
 
+  bool may_overwrite(size_t argument) const { return argument == 5; }
+
   template <class T>
   kernels::LstmBackward<T> arrays(Ins in, Outs out) const {
     kernels::LstmBackward<T> a{.x = in[0].as<T>(),
@@ -75,6 +77,7 @@ struct LstmGrad {
                                .outputs = in[4].as<T>(),
                                .gates = in[5].as<T>(),
                                .cells = in[6].as<T>(),
+                               .dz = out[0].as<T>(),
                                .cell_clip = static_cast<T>(cell_clip),
                                .gate_clip = static_cast<T>(step_clip.gates),
                                .state_clip = static_cast<T>(step_clip.state)};
@@ -82,7 +85,7 @@ struct LstmGrad {
     if (from_outputs) a.d_outputs = in[next++].as<T>();
     if (from_h) a.d_h = in[next++].as<T>();
     if (from_c) a.d_c = in[next++].as<T>();
-    next = 0;
+    next = 1;
     if (to_x) a.dx = out[next++].as<T>();
     if (to_weights) {
       a.dkernel = out[next++].as<T>();
@@ -102,11 +105,11 @@ struct LstmGrad {
     });
   }
 
-  // By the gradients of the gates, which are still in the scratch memory; in float64 they are not.
-  std::optional<SequencePlace> locate(Ins in, Outs, const std::byte* scratch) const {
-    if (in[0].dtype() != DType::float32) return std::nullopt;
-    return locate_gate(sizes_of(in[0].shape(), in[2].shape()),
-                       reinterpret_cast<const float*>(scratch), in[5].size(), false);
+  std::optional<SequencePlace> locate(Ins in, Outs out) const {
+    return visit_float(in[0].dtype(), [&](auto zero) {
+      return locate_gate(sizes_of(in[0].shape(), in[2].shape()), out[0].as<decltype(zero)>(),
+                         out[0].size(), false);
+    });
   }
 };
 
@@ -170,7 +173,7 @@ struct LstmOp {
                   bytes);
   }
 
-  std::optional<SequencePlace> locate(Ins in, Outs out, const std::byte*) const {
+  std::optional<SequencePlace> locate(Ins in, Outs out) const {
     const auto sizes = sizes_of(in[0].shape(), in[3].shape());
     return visit_float(in[0].dtype(), [&](auto zero) {
       using T = decltype(zero);
@@ -195,7 +198,7 @@ struct LstmOp {
       if (r.dout[i]) in.push_back(*r.dout[i]);
     const Values d = apply_all(grad, in, Where::here());
     Cotangents result(5);
-    size_t next = 0;
+    size_t next = 1;
     if (grad.to_x) result[0] = d[next++];
     if (grad.to_weights) {
       result[1] = d[next++];

@@ -69,8 +69,7 @@ template <class T>
 void lstm_backward(const LstmSizes& s, const LstmBackward<T>& p, std::byte* scratch) noexcept {
   const int64_t H = s.units, width = 4 * H, n = s.batch * H;
   const T* h_kernel = p.kernel + s.inputs * width;
-  T* dz = reinterpret_cast<T*>(scratch);  // [B, 4H] of one step
-  T* dh = dz + 4 * n;                     // [B, H] from the step after
+  T* dh = reinterpret_cast<T*>(scratch);  // [B, H] from the step after
   T* dc = dh + n;
   for (int64_t k = 0; k < n; ++k) {
     dh[k] = p.d_h ? p.d_h[k] : 0;
@@ -82,6 +81,7 @@ void lstm_backward(const LstmSizes& s, const LstmBackward<T>& p, std::byte* scra
     const T* x = p.x + t * s.batch * s.inputs;
     const T* h_before = t == 0 ? p.h0 : p.outputs + (t - 1) * n;
     const T* c_before = t == 0 ? p.c0 : p.cells + (t - 1) * n;
+    T* dz = p.dz + 4 * t * n;
     for (int64_t row = 0; row < s.batch; ++row)
       for (int64_t u = 0; u < H; ++u) {
         const int64_t at = row * H + u;
@@ -119,7 +119,7 @@ void lstm_backward(const LstmSizes& s, const LstmBackward<T>& p, std::byte* scra
 
 template <class T>
 size_t lstm_backward_scratch_bytes(const LstmSizes& s) {
-  return static_cast<size_t>(6 * s.batch * s.units) * sizeof(T);
+  return static_cast<size_t>(2 * s.batch * s.units) * sizeof(T);
 }
 
 template void lstm_forward(const LstmSizes&, const LstmForward<float>&) noexcept;

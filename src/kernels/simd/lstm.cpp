@@ -8,7 +8,6 @@
 
 #include "kernels/simd/lstm_backward-inl.h"
 #include "kernels/simd/lstm_panels-inl.h"
-#include "kernels/simd/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace rein::kernels {
@@ -39,28 +38,33 @@ struct ForwardTile {
     multiply<R, 4>(z, h + row * s.units, s.units, 1, w + s.inputs * kGates, s.units);
 
     // Through memory, so that the gates have all registers to themselves.
-    const int64_t at = (p * s.steps + t) * s.batch + row;
-    float* gates = f.gates + at * kGates;
+    float* gates = f.gates + ((p * s.steps + t) * s.batch + row) * kGates;
     for (int i = 0; i < R * 4; ++i) hn::StoreU(z[i], d, gates + i * kLanes);
-    float* cells = f.cells + at * kLanes;
-    for (int r = 0; r < R; ++r, gates += kGates, cells += kLanes) {
-      const Vector c_before = t == 0 ? load_units(f.c0 + (row + r) * s.units, p, s.units)
-                                     : hn::LoadU(d, cells - s.batch * kLanes);
-      const Vector i = sigmoid(d, hn::LoadU(d, gates));
-      const Vector j = HWY_NAMESPACE::tanh(d, hn::LoadU(d, gates + kLanes));
-      const Vector forget = sigmoid(d, hn::LoadU(d, gates + 2 * kLanes));
-      const Vector o = sigmoid(d, hn::LoadU(d, gates + 3 * kLanes));
-      Vector c = hn::MulAdd(c_before, forget, hn::Mul(i, j));
-      if (f.cell_clip < kNoLimit<float>) c = clamp(c, f.cell_clip);
-      const Vector h_now = hn::Mul(HWY_NAMESPACE::tanh(d, c), o);
-      hn::StoreU(i, d, gates);
-      hn::StoreU(j, d, gates + kLanes);
-      hn::StoreU(forget, d, gates + 2 * kLanes);
-      hn::StoreU(o, d, gates + 3 * kLanes);
-      hn::StoreU(c, d, cells);
-      const int64_t out = (t * s.batch + row + r) * s.units;
-      store_units(h_now, f.outputs + out, p, s.units);
-      if (t == s.steps - 1) store_units(c, f.c + (row + r) * s.units, p, s.units);
+    Vector c[R];
+    for (int r = 0; r + 2 <= R; r += 2) cells<2>(row + r, gates + r * kGates, c + r);
+    if constexpr (R % 2 == 1) cells<1>(row + R - 1, gates + (R - 1) * kGates, c + R - 1);
+    tanh_all(c);
+    for (int r = 0; r < R; ++r)
+      store_units(hn::Mul(c[r], hn::LoadU(d, gates + r * kGates + 3 * kLanes)),
+                  f.outputs + (t * s.batch + row + r) * s.units, p, s.units);
+  }
+
+  // Gates of N rows, and c.
+  template <int N>
+  HWY_INLINE void cells(int64_t row, float* gates, Vector* c) const {
+    const Floats d;
+    Vector z[4 * N];
+    for (int i = 0; i < 4 * N; ++i) z[i] = hn::LoadU(d, gates + i * kLanes);
+    activate_all(z);
+    for (int i = 0; i < 4 * N; ++i) hn::StoreU(z[i], d, gates + i * kLanes);
+    float* stored = f.cells + ((p * s.steps + t) * s.batch + row) * kLanes;
+    for (int r = 0; r < N; ++r, stored += kLanes) {
+      const Vector before = t == 0 ? load_units(f.c0 + (row + r) * s.units, p, s.units)
+                                   : hn::LoadU(d, stored - s.batch * kLanes);
+      c[r] = hn::MulAdd(before, z[4 * r + 2], hn::Mul(z[4 * r], z[4 * r + 1]));
+      if (f.cell_clip < kNoLimit<float>) c[r] = clamp(c[r], f.cell_clip);
+      hn::StoreU(c[r], d, stored);
+      if (t == s.steps - 1) store_units(c[r], f.c + (row + r) * s.units, p, s.units);
     }
   }
 };
@@ -138,14 +142,32 @@ void weight_rows(const float* a, int64_t width, const float* dz, int64_t rows, f
 
 }  // namespace
 
-void weight_panel(const LstmSizes& s, const LstmBackward<float>& b, const float* dz_all,
-                  float* sums_all, int64_t p, int64_t k_from, int64_t k_to) {
+// Biases' gradients of one panel, [gates]: even rows and odd ones apart.
+void bias_rows(const float* dz, int64_t rows, float* to) {
+  const Floats d;
+  Vector even[4], odd[4];
+  for (int g = 0; g < 4; ++g) even[g] = hn::LoadU(d, to + g * kLanes), odd[g] = hn::Zero(d);
+  for (int64_t r = 0; r + 1 < rows; r += 2, dz += 2 * kGates)
+    for (int g = 0; g < 4; ++g) {
+      even[g] = hn::Add(even[g], hn::LoadU(d, dz + g * kLanes));
+      odd[g] = hn::Add(odd[g], hn::LoadU(d, dz + kGates + g * kLanes));
+    }
+  for (int g = 0; g < 4; ++g) {
+    if (rows % 2 == 1) even[g] = hn::Add(even[g], hn::LoadU(d, dz + g * kLanes));
+    hn::StoreU(hn::Add(even[g], odd[g]), d, to + g * kLanes);
+  }
+}
+
+void weight_panel(const LstmSizes& s, const LstmBackward<float>& b, float* sums_all, int64_t p,
+                  int64_t k_from, int64_t k_to) {
   const int64_t rows = s.steps * s.batch;
-  const float* dz = dz_all + p * rows * kGates;
+  const float* dz = b.dz + p * rows * kGates;
   float* sums = sums_all + p * (s.inputs + s.units) * kGates;
   std::fill(sums + k_from * kGates, sums + k_to * kGates, 0.0f);
   const int64_t x_to = std::min(k_to, s.inputs), h_from = std::max(k_from, s.inputs);
   float* h_sums = sums + s.inputs * kGates;
+  const bool with_bias = k_to == s.inputs + s.units;  // as one more k, of ones
+  alignas(64) float biases[kGates] = {};
   for (int64_t from = 0; from < rows; from += kChunkRows) {
     const int64_t n = std::min(kChunkRows, rows - from);
     if (k_from < x_to)
@@ -161,28 +183,17 @@ void weight_panel(const LstmSizes& s, const LstmBackward<float>& b, const float*
     if (first < last)
       weight_rows(b.outputs + (first - s.batch) * s.units, s.units, dz + first * kGates,
                   last - first, h_sums, h_from - s.inputs, k_to - s.inputs);
+    if (with_bias) bias_rows(dz + from * kGates, n, biases);
   }
   // Back to the layout of the kernel.
-  const size_t n = lanes_in(p, s.units) * sizeof(float);
+  const Floats d;
   for (int64_t k = k_from; k < k_to; ++k)
     for (int64_t g = 0; g < 4; ++g)
-      std::memcpy(b.dkernel + (4 * k + g) * s.units + p * kLanes, sums + k * kGates + g * kLanes,
-                  n);
-}
-
-void bias_panel(const LstmSizes& s, const LstmBackward<float>& b, const float* dz_all, int64_t p) {
-  const Floats d;
-  const int64_t rows = s.steps * s.batch;
-  const float* dz = dz_all + p * rows * kGates;
-  for (int64_t g = 0; g < 4; ++g) {
-    Vector even = hn::Zero(d), odd = hn::Zero(d);
-    for (int64_t r = 0; r + 1 < rows; r += 2) {
-      even = hn::Add(even, hn::LoadU(d, dz + r * kGates + g * kLanes));
-      odd = hn::Add(odd, hn::LoadU(d, dz + (r + 1) * kGates + g * kLanes));
-    }
-    if (rows % 2) even = hn::Add(even, hn::LoadU(d, dz + (rows - 1) * kGates + g * kLanes));
-    store_units(hn::Add(even, odd), b.dbias + g * s.units, p, s.units);
-  }
+      store_units(hn::LoadU(d, sums + k * kGates + g * kLanes), b.dkernel + (4 * k + g) * s.units,
+                  p, s.units);
+  if (with_bias)
+    for (int64_t g = 0; g < 4; ++g)
+      store_units(hn::LoadU(d, biases + g * kLanes), b.dbias + g * s.units, p, s.units);
 }
 
 // Groups of rows: two threads share a batch of 128 in halves. Rows are computed alike in every
@@ -214,18 +225,18 @@ void Forward(ThreadTeam& team, const LstmSizes& s, const LstmForward<float>& f, 
 void Backward(ThreadTeam& team, const LstmSizes& s, const LstmBackward<float>& b, float* scratch) {
   const int64_t panels = panels_of(s.units), rows = s.steps * s.batch;
   const int64_t k_size = s.inputs + s.units;
-  float* dz = scratch;
-  float* dc = dz + panels * rows * kGates;
+  const float* dz = b.dz;
+  float* dc = scratch;
   float* dh = dc + panels * s.batch * kLanes;  // of a clipped pass alone
   float* weights = dh + panels * s.batch * kLanes;
   const float* h_kernel = b.kernel + s.inputs * 4 * s.units;
   pack_transposed(team, s, h_kernel, s.units, weights);
   const bool by_units = shares_units(team, s), clipped = b.state_clip < kNoLimit<float>;
-  if (by_units && clipped) clipped_backward_blocks(team, s, b, weights, dz, dc, dh);
-  if (by_units && !clipped) backward_blocks(team, s, b, weights, dz, dc);
+  if (by_units && clipped) clipped_backward_blocks(team, s, b, weights, dc, dh);
+  if (by_units && !clipped) backward_blocks(team, s, b, weights, dc);
   for_row_groups(team, s.batch, [&](int64_t from, int64_t to) HWY_ATTR {
-    if (!by_units && clipped) clipped_backward_rows(s, b, weights, dz, dc, dh, from, to);
-    if (!by_units && !clipped) backward_rows(s, b, weights, dz, dc, from, to);
+    if (!by_units && clipped) clipped_backward_rows(s, b, weights, dc, dh, from, to);
+    if (!by_units && !clipped) backward_rows(s, b, weights, dc, from, to);
     if (b.dh0 && clipped) store_state(s, dh, b.dh0, from, to);
     if (b.dh0 && !clipped) input_rows(s, dz, weights, s.units, b.dh0, from, to);
     if (b.dc0) store_state(s, dc, b.dc0, from, to);
@@ -234,8 +245,7 @@ void Backward(ThreadTeam& team, const LstmSizes& s, const LstmBackward<float>& b
     constexpr int64_t kPieces = 2;  // of k, for panels are few
     team.run(panels * kPieces, [&](int64_t task) HWY_ATTR {
       const int64_t p = task / kPieces, piece = task % kPieces;
-      weight_panel(s, b, dz, weights, p, k_size * piece / kPieces, k_size * (piece + 1) / kPieces);
-      if (piece == 0) bias_panel(s, b, dz, p);
+      weight_panel(s, b, weights, p, k_size * piece / kPieces, k_size * (piece + 1) / kPieces);
     });
   }
   if (b.dx) {
@@ -260,8 +270,7 @@ LstmMemory Memory(const LstmSizes& s) {
   const int64_t transposed =
       std::max(blocks_of(s.units), blocks_of(s.inputs)) * panels * kGates * kGates;
   const int64_t forward = packed + panels * kGates;
-  const int64_t backward =
-      panels * (rows * kGates + 2 * s.batch * kLanes) + std::max(packed, transposed);
+  const int64_t backward = panels * 2 * s.batch * kLanes + std::max(packed, transposed);
   return {.gates = panels * rows * kGates,
           .cells = panels * rows * kLanes,
           .forward_scratch = static_cast<size_t>(forward) * sizeof(float),

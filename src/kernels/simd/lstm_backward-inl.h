@@ -9,8 +9,8 @@
 #define REIN_KERNELS_SIMD_LSTM_BACKWARD_INL_H_
 #endif
 
+#include "kernels/simd/lstm_gates-inl.h"
 #include "kernels/simd/lstm_panels-inl.h"
-#include "kernels/simd/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace rein::kernels {
@@ -30,11 +30,21 @@ struct BackwardStep {
   const LstmSizes& s;
   const LstmBackward<float>& b;
   const float* weights;  // of h, transposed
-  float *dz, *dc;
+  float* dc;
   int64_t t;
 
-  // What h of this step, and c from the next, mean for the gates and for c before.
-  HWY_INLINE void cell(Vector dh, int64_t p, int64_t row) const {
+  // What h of this step, of rows `row` on, and c from the next, mean for the gates and for c
+  // before.
+  template <int R>
+  HWY_INLINE void cells(const Vector (&dh)[R], int64_t p, int64_t row) const {
+    Vector y[R];
+    const float* c = b.cells + ((p * s.steps + t) * s.batch + row) * kLanes;
+    for (int r = 0; r < R; ++r) y[r] = hn::LoadU(Floats(), c + r * kLanes);
+    tanh_all(y);
+    for (int r = 0; r < R; ++r) cell(dh[r], y[r], p, row + r);
+  }
+
+  HWY_INLINE void cell(Vector dh, Vector y, int64_t p, int64_t row) const {
     const Floats d;
     if (b.d_outputs)
       dh = hn::Add(dh, load_units(b.d_outputs + (t * s.batch + row) * s.units, p, s.units));
@@ -42,12 +52,10 @@ struct BackwardStep {
     const Vector one = hn::Set(d, 1.0f);
     const int64_t at = (p * s.steps + t) * s.batch + row;
     const float* gates = b.gates + at * kGates;
-    const float* cells = b.cells + at * kLanes;
     const Vector c_before = t == 0 ? load_units(b.c0 + row * s.units, p, s.units)
-                                   : hn::LoadU(d, cells - s.batch * kLanes);
+                                   : hn::LoadU(d, b.cells + (at - s.batch) * kLanes);
     const Vector i = hn::LoadU(d, gates), j = hn::LoadU(d, gates + kLanes);
     const Vector forget = hn::LoadU(d, gates + 2 * kLanes), o = hn::LoadU(d, gates + 3 * kLanes);
-    const Vector y = HWY_NAMESPACE::tanh(d, hn::LoadU(d, cells));
     float* carried = dc + (p * s.batch + row) * kLanes;
     const Vector from_h = hn::Mul(dh, o);
     Vector dcell = hn::MulAdd(from_h, hn::NegMulAdd(y, y, one), hn::LoadU(d, carried));
@@ -68,7 +76,7 @@ struct BackwardStep {
     const auto real = hn::FirstN(d, lanes_in(p, s.units));
     const auto store = [&](Vector v, float* to)
                            HWY_ATTR { hn::StoreU(hn::IfThenElseZero(real, v), d, to); };
-    float* to = dz + at * kGates;
+    float* to = b.dz + at * kGates;
     store(di, to), store(dj, to + kLanes);
     store(df, to + 2 * kLanes), store(d_o, to + 3 * kLanes);
     store(hn::Mul(dcell, forget), carried);
@@ -89,11 +97,14 @@ struct BackwardTile {
     Vector dh[R * W];
     for (int i = 0; i < R * W; ++i) dh[i] = hn::Zero(d);
     if (step.t < s.steps - 1)
-      multiply_dz<R, W>(dh, s, step.dz, (step.t + 1) * s.batch + row,
+      multiply_dz<R, W>(dh, s, step.b.dz, (step.t + 1) * s.batch + row,
                         step.weights + block * panels * kGates * kGates);
-    for (int q = 0; q < W; ++q)
-      for (int r = 0; r < R; ++r)
-        if (first + q < panels) step.cell(dh[r * W + q], first + q, row + r);
+    for (int q = 0; q < W; ++q) {
+      if (first + q >= panels) break;
+      Vector column[R];
+      for (int r = 0; r < R; ++r) column[r] = dh[r * W + q];
+      step.cells(column, first + q, row);
+    }
   }
 };
 
@@ -109,20 +120,20 @@ inline void begin_backward(const LstmSizes& s, const LstmBackward<float>& b, flo
 }
 
 inline void backward_rows(const LstmSizes& s, const LstmBackward<float>& b, const float* weights,
-                          float* dz, float* dc, int64_t from, int64_t to) {
+                          float* dc, int64_t from, int64_t to) {
   begin_backward(s, b, dc, from, to);
   for (int64_t t = s.steps; t-- > 0;) {
-    const BackwardStep step{s, b, weights, dz, dc, t};
+    const BackwardStep step{s, b, weights, dc, t};
     for (int64_t block = 0; block < blocks_of(s.units); ++block)
       for_block<BackwardTile>(from, to, block, s.units, step, block);
   }
 }
 
 inline void backward_blocks(ThreadTeam& team, const LstmSizes& s, const LstmBackward<float>& b,
-                            const float* weights, float* dz, float* dc) {
+                            const float* weights, float* dc) {
   begin_backward(s, b, dc, 0, s.batch);
   for (int64_t t = s.steps; t-- > 0;) {
-    const BackwardStep step{s, b, weights, dz, dc, t};
+    const BackwardStep step{s, b, weights, dc, t};
     team.run_ranges(blocks_of(s.units), panels_a_task(s, 4),
                     [&](int64_t begin, int64_t end) HWY_ATTR {
                       for (int64_t block = begin; block < end; ++block)
@@ -148,7 +159,7 @@ struct HandedBackTile {
     const int64_t panels = panels_of(s.units), first = 4 * block;
     Vector sums[R * W];
     for (int i = 0; i < R * W; ++i) sums[i] = hn::Zero(d);
-    multiply_dz<R, W>(sums, s, step.dz, step.t * s.batch + row,
+    multiply_dz<R, W>(sums, s, step.b.dz, step.t * s.batch + row,
                       step.weights + block * panels * kGates * kGates);
     for (int q = 0; q < W; ++q)
       for (int r = 0; r < R; ++r)
@@ -187,8 +198,10 @@ inline void clip_rows(const LstmSizes& s, float limit, float* dc, float* dh, int
 
 inline void clipped_cells(const BackwardStep& step, const float* dh, int64_t p, int64_t from,
                           int64_t to) {
-  for (int64_t row = from; row < to; ++row)
-    step.cell(hn::LoadU(Floats(), dh + (p * step.s.batch + row) * kLanes), p, row);
+  for (int64_t row = from; row < to; ++row) {
+    const Vector one[1] = {hn::LoadU(Floats(), dh + (p * step.s.batch + row) * kLanes)};
+    step.cells(one, p, row);
+  }
 }
 
 // As begin_backward; nothing comes to dh from a step after the last.
@@ -200,11 +213,11 @@ inline void begin_clipped(const LstmSizes& s, const LstmBackward<float>& b, floa
 }
 
 inline void clipped_backward_rows(const LstmSizes& s, const LstmBackward<float>& b,
-                                  const float* weights, float* dz, float* dc, float* dh,
-                                  int64_t from, int64_t to) {
+                                  const float* weights, float* dc, float* dh, int64_t from,
+                                  int64_t to) {
   begin_clipped(s, b, dc, dh, from, to);
   for (int64_t t = s.steps; t-- > 0;) {
-    const BackwardStep step{s, b, weights, dz, dc, t};
+    const BackwardStep step{s, b, weights, dc, t};
     for (int64_t p = 0; p < panels_of(s.units); ++p) clipped_cells(step, dh, p, from, to);
     if (t == 0 && !b.dh0 && !b.dc0) break;
     for (int64_t block = 0; block < blocks_of(s.units); ++block)
@@ -214,12 +227,12 @@ inline void clipped_backward_rows(const LstmSizes& s, const LstmBackward<float>&
 }
 
 inline void clipped_backward_blocks(ThreadTeam& team, const LstmSizes& s,
-                                    const LstmBackward<float>& b, const float* weights, float* dz,
-                                    float* dc, float* dh) {
+                                    const LstmBackward<float>& b, const float* weights, float* dc,
+                                    float* dh) {
   constexpr int64_t kCells = 64;  // worth handing to a thread
   begin_clipped(s, b, dc, dh, 0, s.batch);
   for (int64_t t = s.steps; t-- > 0;) {
-    const BackwardStep step{s, b, weights, dz, dc, t};
+    const BackwardStep step{s, b, weights, dc, t};
     team.run_ranges(panels_of(s.units),
                     std::max<int64_t>(1, kCells / std::max<int64_t>(1, s.batch)),
                     [&](int64_t begin, int64_t end) HWY_ATTR {

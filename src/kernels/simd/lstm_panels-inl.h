@@ -57,25 +57,28 @@ HWY_INLINE Vector clamp(Vector v, float limit) {
   return hn::IfThenElse(hn::Lt(v, lo), lo, v);
 }
 
-// kernel rows -> [panel][k][gates]; and the bias, with the forget bias added.
+// kernel rows -> [panel][k][gates], a few rows at a time, of which panels then take whole cache
+// lines; and the bias, with the forget bias added.
 inline void pack_weights(ThreadTeam& team, const LstmSizes& s, const LstmForward<float>& f,
                          float* weights, float* biases) {
+  constexpr int64_t kRows = 16;
+  const Floats d;
   const int64_t k_size = s.inputs + s.units;
-  team.run(panels_of(s.units), [&](int64_t p) HWY_ATTR {
-    const size_t n = lanes_in(p, s.units);
-    float* to = weights + p * k_size * kGates;
-    for (int64_t k = 0; k < k_size; ++k)
-      for (int64_t g = 0; g < 4; ++g, to += kLanes) {
-        std::memcpy(to, f.kernel + (4 * k + g) * s.units + p * kLanes, n * sizeof(float));
-        std::fill(to + n, to + kLanes, 0.0f);
-      }
-    to = biases + p * kGates;
-    for (int64_t g = 0; g < 4; ++g, to += kLanes) {
-      const float* from = f.bias + g * s.units + p * kLanes;
-      for (size_t i = 0; i < kLanes; ++i)
-        to[i] = i < n ? from[i] + (g == 2 ? f.forget_bias : 0.0f) : 0.0f;
+  team.run((k_size + kRows - 1) / kRows, [&](int64_t task) HWY_ATTR {
+    const int64_t first = task * kRows, last = std::min(k_size, first + kRows);
+    for (int64_t p = 0; p < panels_of(s.units); ++p) {
+      float* to = weights + (p * k_size + first) * kGates;
+      for (int64_t row = 4 * first; row < 4 * last; ++row, to += kLanes)
+        hn::StoreU(load_units(f.kernel + row * s.units, p, s.units), d, to);
     }
   });
+  for (int64_t p = 0; p < panels_of(s.units); ++p)
+    for (int64_t g = 0; g < 4; ++g) {
+      const Vector added = hn::Set(d, g == 2 ? f.forget_bias : 0.0f);
+      const Vector bias = hn::Add(load_units(f.bias + g * s.units, p, s.units), added);
+      hn::StoreU(hn::IfThenElseZero(hn::FirstN(d, lanes_in(p, s.units)), bias), d,
+                 biases + (4 * p + g) * kLanes);
+    }
 }
 
 // Columns are taken in blocks of four vectors, the last of one, two or four.

@@ -58,11 +58,44 @@ HWY_INLINE void copy_vectors(const Vector* from, Vector* to, std::index_sequence
   ((to[I] = from[I]), ...);
 }
 
-/// sums[r W + q] += a[r row + k step] b[k W lanes + q lanes ...] for k in [0, n), one after the
-/// other: the bits do not depend on R.
+/// How many sums each number of a tile gets, which take turns: a multiply-add has to wait four
+/// cycles for the one before, in which two others could start each cycle. Two rows or more get the
+/// same, so that the bits do not depend on how rows are grouped.
+template <int R, int W>
+constexpr int kTurns = R > 1   ? (W == 1 ? 2 : 1)
+                       : W < 8 ? 8 / W
+                               : 1;
+
+template <int R, int W, int S>
+HWY_INLINE void multiply_in_turns(Vector (&sums)[R * W], const float* a, int64_t row, int64_t step,
+                                  const float* b, int64_t n) {
+  constexpr auto all = std::make_index_sequence<R * W>();
+  constexpr auto rows = std::make_index_sequence<R>();
+  constexpr auto columns = std::make_index_sequence<W>();
+  const Floats d;
+  Vector s[S][R * W];
+  copy_vectors(sums, s[0], all);
+  for (int turn = 1; turn < S; ++turn)
+    for (int i = 0; i < R * W; ++i) s[turn][i] = hn::Zero(d);
+  int64_t k = 0;
+  for (; k + S <= n; k += S)
+    for (int turn = 0; turn < S; ++turn, a += step, b += W * kLanes)
+      multiply_once<R, W>(s[turn], a, row, b, rows, columns);
+  for (; k < n; ++k, a += step, b += W * kLanes)
+    multiply_once<R, W>(s[0], a, row, b, rows, columns);
+  for (int half = S / 2; half > 0; half /= 2)
+    for (int turn = 0; turn < half; ++turn)
+      for (int i = 0; i < R * W; ++i) s[turn][i] = hn::Add(s[turn][i], s[turn + half][i]);
+  copy_vectors(s[0], sums, all);
+}
+
+/// sums[r W + q] += a[r row + k step] b[k W lanes + q lanes ...] for k in [0, n). The bits do not
+/// depend on R if it is more than 1.
 template <int R, int W>
 HWY_INLINE void multiply(Vector (&sums)[R * W], const float* a, int64_t row, int64_t step,
                          const float* b, int64_t n) {
+  if constexpr (kTurns < R, W >> 1)
+    return multiply_in_turns<R, W, kTurns<R, W>>(sums, a, row, step, b, n);
   constexpr auto all = std::make_index_sequence<R * W>();
   constexpr auto rows = std::make_index_sequence<R>();
   constexpr auto columns = std::make_index_sequence<W>();
