@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -9,9 +10,9 @@
 #include "bench_ceiling.h"
 #include "bench_clock.h"
 #include "bench_stream.h"
+#include "names.h"
 #include "rein/apply/apply.h"
 #include "rein/nn/initializers.h"
-#include "train_settings.h"
 #include "usage_error.h"
 
 namespace rein::app {
@@ -20,9 +21,9 @@ namespace {
 constexpr int64_t kTensors = 50;
 
 void add_tensors(Variables& variables, int64_t parameters) {
-  const int64_t each = parameters / kTensors;
+  const int64_t each = parameters / kTensors, columns = std::min<int64_t>(each, 400);
   for (int64_t i = 0; i < kTensors; ++i)
-    variables.add(fmt::format("tensor_{}", i), {each}, zeros());
+    variables.add(fmt::format("tensor_{}", i), {each / columns, columns}, random_normal(0, 0.02));
 }
 
 void fill(Gradients& gradients) {
@@ -50,9 +51,7 @@ OptimizerBench bench_optimizer(const OptimizerBenchSettings& settings) {
     throw UsageError(fmt::format("bench optimizer: {} parameters; there are {} tensors",
                                  settings.parameters, kTensors));
   const AnyTransform clip = make_clip(settings.clip);
-  TrainSettings names;
-  names.optimizer = settings.rule;
-  const AnyRule rule = make_rule(names);
+  const AnyRule rule = make_rule(settings.rule, 1e-3);
 
   Variables variables(Seed{1});
   add_tensors(variables, settings.parameters);

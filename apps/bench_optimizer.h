@@ -8,7 +8,7 @@ namespace rein::app {
 
 struct OptimizerBenchSettings {
   int64_t parameters = 20'000'000;
-  std::string clip = "global:5";  // as of `rein train`
+  std::string clip = "global:5";  // these two as of `rein train`
   std::string rule = "adam";
   int threads = 0;  // 0: all
   double seconds = 4;
@@ -31,7 +31,7 @@ struct OptimizerBench {
   int64_t allocations = 0;
 };
 
-/// Random gradients for 50 equal tensors, clipped and applied again and again, in turns with the
+/// Random gradients for 50 equal matrices, clipped and applied again and again, in turns with the
 /// stream. Throws UsageError for settings that make no sense.
 OptimizerBench bench_optimizer(const OptimizerBenchSettings& settings);
 

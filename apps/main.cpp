@@ -153,7 +153,7 @@ void add_bench(CLI::App& app, Arguments& a) {
   optimizer.add_option("--clip", o.clip, "as of 'rein train'")
       ->type_name("FORM")
       ->default_str(o.clip);
-  optimizer.add_option("--rule", o.rule, "adam, momentum or sgd")
+  optimizer.add_option("--rule", o.rule, "as of 'rein train'")
       ->type_name("NAME")
       ->default_str(o.rule);
 

@@ -8,6 +8,7 @@
 #include "classifier.h"
 #include "commands.h"
 #include "epoch_summary.h"
+#include "names.h"
 #include "progress.h"
 #include "rein/data/dataset.h"
 #include "rein/io/json_lines.h"
@@ -64,9 +65,9 @@ int train(TrainRequest request) {
   Variables variables{seed};
   const RowLstm model(variables, settings.hidden);
   const auto cost = [&](Value images, Value labels) { return model.cost(images, labels); };
-  Step step = record(cost, variables,
-                     chain(CheckFinite{.policy = NonFinite::stop}, make_clip(settings.clip)),
-                     make_rule(settings), {.threads = threads, .seed = seed});
+  Step step = record(
+      cost, variables, chain(CheckFinite{.policy = NonFinite::stop}, make_clip(settings.clip)),
+      make_rule(settings.optimizer, settings.learning_rate), {.threads = threads, .seed = seed});
   Classifier classifier(model, threads);
 
   const RunFolder run = RunFolder::create(request.out, request.force);

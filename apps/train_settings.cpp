@@ -7,8 +7,8 @@
 #include <limits>
 #include <vector>
 
+#include "names.h"
 #include "rein/base/text.h"
-#include "rein/process/clip.h"
 #include "usage_error.h"
 #include "version.h"
 
@@ -23,8 +23,9 @@ constexpr std::array<TrainOption, 10> kOptions{{
     {"data", "DIR",
      "folder of the four Fashion-MNIST files, or 'generated' for the built-in task of strokes",
      &S::data},
-    {"clip", "FORM", "gradient clipping: none, value:C, norm:C, average:C or global:C", &S::clip},
-    {"optimizer", "NAME", "adam, momentum or sgd", &S::optimizer},
+    {"clip", "FORM", "gradient clipping, such as none or global:5; an unknown FORM lists all",
+     &S::clip},
+    {"optimizer", "NAME", "such as adam or sgd; an unknown NAME lists all", &S::optimizer},
     {"learning_rate", "X", "step size of the optimizer", &S::learning_rate, 1e-37, 1e38},
     {"epochs", "N", "passes over the training examples", &S::epochs, 1, kMany},
     {"batch_size", "N", "examples a step", &S::batch_size, 1, 1 << 20},
@@ -97,7 +98,7 @@ void set_from_value(S& settings, const TrainOption& option, const SettingValue& 
 // Clip and optimizer are texts with a meaning.
 void check_meaning(const S& settings, const TrainOption& option) {
   if (option.key == "clip") make_clip(settings.clip);
-  if (option.key == "optimizer") make_rule(settings);
+  if (option.key == "optimizer") make_rule(settings.optimizer, settings.learning_rate);
 }
 
 }  // namespace
@@ -149,37 +150,6 @@ void write_to_file(const S& settings, const std::filesystem::path& path) {
         },
         option.member);
   write_settings(path, fmt::format("settings of a run of rein {}", kVersion), all);
-}
-
-AnyTransform make_clip(std::string_view form) {
-  const size_t colon = form.find(':');
-  const std::string_view kind = form.substr(0, colon);
-  double c = 0;
-  const bool has_threshold = colon != std::string_view::npos;
-  if (!has_threshold && kind == "none") return MeasureNorm{};
-  if (has_threshold && parse(form.substr(colon + 1), c) && c > 0) {
-    if (kind == "value") return ClipByValue{.min = -c, .max = c};
-    if (kind == "norm") return ClipByNorm{.clip_norm = c};
-    if (kind == "average") return ClipByAverageNorm{.clip_norm = c};
-    if (kind == "global") return ClipByGlobalNorm{.clip_norm = c};
-  }
-  throw UsageError(fmt::format(
-      "clip: '{}' is none of these, with C a positive number:\n"
-      "  none       gradients as they are\n"
-      "  value:C    every element to [-C, C]\n"
-      "  norm:C     every variable's gradient to the norm C\n"
-      "  average:C  every variable's gradient to C, its norm divided by its number of elements\n"
-      "  global:C   all gradients together to the norm C",
-      form));
-}
-
-AnyRule make_rule(const S& settings) {
-  if (settings.optimizer == "adam") return Adam{.learning_rate = settings.learning_rate};
-  if (settings.optimizer == "momentum") return Momentum{.learning_rate = settings.learning_rate};
-  if (settings.optimizer == "sgd") return GradientDescent{.learning_rate = settings.learning_rate};
-  const std::string_view names[] = {"adam", "momentum", "sgd"};
-  throw UsageError(fmt::format("optimizer: '{}' is none of adam, momentum, sgd{}",
-                               settings.optimizer, did_you_mean(settings.optimizer, names)));
 }
 
 }  // namespace rein::app

@@ -9,9 +9,7 @@
 #include <string_view>
 #include <variant>
 
-#include "rein/apply/rules.h"
 #include "rein/io/settings.h"
-#include "rein/process/transform.h"
 
 namespace rein::app {
 
@@ -47,11 +45,5 @@ void set_from_assignment(TrainSettings& settings, std::string_view assignment);
 /// Sets what a TOML file says. Throws UsageError with line and column, and as read_settings.
 void set_from_file(TrainSettings& settings, const std::filesystem::path& path);
 void write_to_file(const TrainSettings& settings, const std::filesystem::path& path);
-
-/// `none`, `value:C`, `norm:C`, `average:C` or `global:C` as a transform; all of them measure the
-/// norm. Throws UsageError.
-AnyTransform make_clip(std::string_view form);
-/// Throws UsageError for an unknown optimizer.
-AnyRule make_rule(const TrainSettings& settings);
 
 }  // namespace rein::app
