@@ -106,9 +106,11 @@ class Update {
     T* const d = gradients_.dense<T>(i).data();
     T* const w = parameters_ + entry.offset;
     const auto n = static_cast<int64_t>(entry.size);
-    team_.run_ranges(n, kGrain, [&](int64_t begin, int64_t end) {
-      kernels::scale_into(d + begin, gradients_.scale, d + begin, static_cast<size_t>(end - begin));
-    });
+    if (gradients_.scale != 1)
+      team_.run_ranges(n, kGrain, [&](int64_t begin, int64_t end) {
+        kernels::scale_into(d + begin, gradients_.scale, d + begin,
+                            static_cast<size_t>(end - begin));
+      });
     rule_.delta(std::span<T>(d, entry.size), state_, {i, entry.offset, w, &team_});
     team_.run_ranges(n, kGrain, [&](int64_t begin, int64_t end) {
       kernels::add_into(w + begin, d + begin, static_cast<size_t>(end - begin));

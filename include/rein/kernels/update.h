@@ -18,7 +18,12 @@ bool clip_in_place(double* x, double lo, double hi, size_t n) noexcept;
 void add_into(float* w, const float* d, size_t n) noexcept;
 void add_into(double* w, const double* d, size_t n) noexcept;
 
-/// One step of Adam, its numbers ready for use.
+/// out[i] = a x[i] + b y[i]; `out` may be `x` or `y`.
+void combine(double a, const float* x, double b, const float* y, float* out, size_t n) noexcept;
+void combine(double a, const double* x, double b, const double* y, double* out, size_t n) noexcept;
+
+// One step of a rule, its numbers ready for use: gradients d become what is added to the weights.
+
 struct AdamNumbers {
   double beta1, beta2;              // decay of m and v
   double new1, new2;                // weight of what is new: 1 - beta1, 1 - beta2
@@ -28,13 +33,52 @@ struct AdamNumbers {
 /// m = beta1 m + new1 d, v = beta2 v + new2 d^2, d = -rate m / (sqrt(v) root_factor + epsilon).
 void adam(float* d, float* m, float* v, const AdamNumbers& a, size_t n) noexcept;
 void adam(double* d, double* m, double* v, const AdamNumbers& a, size_t n) noexcept;
+/// The same with s = max(v square_factor, s) in the place of v.
+void amsgrad(float* d, float* m, float* v, float* s, const AdamNumbers& a, double square_factor,
+             size_t n) noexcept;
+void amsgrad(double* d, double* m, double* v, double* s, const AdamNumbers& a, double square_factor,
+             size_t n) noexcept;
+
+struct LionNumbers {
+  double beta1, new1;  // weights of m and d in the direction
+  double beta2, new2;  // and in the next m
+  double rate;
+};
+/// d' = -rate sign(beta1 m + new1 d), m = beta2 m + new2 d. The sign of 0 is 0, of NaN NaN.
+void lion(float* d, float* m, const LionNumbers& a, size_t n) noexcept;
+void lion(double* d, double* m, const LionNumbers& a, size_t n) noexcept;
+
+struct RpropNumbers {
+  double decrease, increase, min_step, max_step;
+};
+/// step changes by increase or decrease, as d has the sign of `previous` or the other; where it has
+/// the other, d counts as 0. previous = d, d = -step sign(d).
+void rprop(float* d, float* previous, float* step, const RpropNumbers& a, size_t n) noexcept;
+void rprop(double* d, double* previous, double* step, const RpropNumbers& a, size_t n) noexcept;
+
+struct FtrlNumbers {
+  double rate, l1;
+  double fixed;      // what the denominator has beside the root
+  double shrinkage;  // of the weights
+};
+/// n = n + d^2 with root r, z += d + shrinkage w - (r - the root before) / rate w, and d takes w to
+/// (sign(z) l1 - z) / (r / rate + fixed), or to 0 where |z| <= l1.
+void ftrl(float* d, float* n, float* z, const float* w, const FtrlNumbers& a, size_t size) noexcept;
+void ftrl(double* d, double* n, double* z, const double* w, const FtrlNumbers& a,
+          size_t size) noexcept;
 
 /// The same in plain loops, the oracles of the above.
 namespace ref {
 void scale_into(const float* x, double factor, float* out, size_t n) noexcept;
 bool clip_in_place(float* x, float lo, float hi, size_t n) noexcept;
 void add_into(float* w, const float* d, size_t n) noexcept;
+void combine(double a, const float* x, double b, const float* y, float* out, size_t n) noexcept;
 void adam(float* d, float* m, float* v, const AdamNumbers& a, size_t n) noexcept;
+void amsgrad(float* d, float* m, float* v, float* s, const AdamNumbers& a, double square_factor,
+             size_t n) noexcept;
+void lion(float* d, float* m, const LionNumbers& a, size_t n) noexcept;
+void rprop(float* d, float* previous, float* step, const RpropNumbers& a, size_t n) noexcept;
+void ftrl(float* d, float* n, float* z, const float* w, const FtrlNumbers& a, size_t size) noexcept;
 }  // namespace ref
 
 }  // namespace rein::kernels

@@ -1,7 +1,10 @@
 #include "rein/apply/rules/adafactor.h"
 
+#include <numeric>
+
 #include "apply/rules/common.h"
 #include "apply/rules/tiles.h"
+#include "rein/kernels/norm.h"
 
 namespace rein {
 
@@ -11,7 +14,7 @@ namespace {
 
 using Factors = Adafactor::State::Factors;
 
-Factors factors_of(const Shape& shape, int64_t min_factored) {
+Factors factors_of(const Shape& shape, int64_t min_factored, DType dtype) {
   Factors factors;
   const int rank = shape.rank();
   if (rank < 2 || std::min(shape[rank - 1], shape[rank - 2]) < min_factored) return factors;
@@ -20,6 +23,8 @@ Factors factors_of(const Shape& shape, int64_t min_factored) {
   factors.batch = shape.size() / (factors.rows * factors.columns);
   factors.row_means.resize(static_cast<size_t>(factors.batch * factors.rows));
   factors.column_means.resize(static_cast<size_t>(factors.batch * factors.columns));
+  factors.row_factors.resize(factors.row_means.size());
+  factors.column_factors = Buffer(factors.column_means.size() * size_of(dtype));
   return factors;
 }
 
@@ -40,13 +45,12 @@ void for_items(ThreadTeam* team, int64_t n, int64_t each, F&& f) {
 template <class T>
 void update_means(ThreadTeam* team, const T* g, Factors& f, double fresh, double add) {
   for_items(team, f.batch * f.rows, f.columns, [&](int64_t row) {
-    double sum = 0;
-    for (int64_t j = 0; j < f.columns; ++j) sum += square(g[row * f.columns + j]);
+    const double sum = kernels::sum_of_squares(g + row * f.columns, static_cast<size_t>(f.columns));
     double& mean = f.row_means[static_cast<size_t>(row)];
     mean += fresh * (sum / static_cast<double>(f.columns) + add - mean);
   });
   // Columns in groups that share cache lines.
-  constexpr int64_t kGroup = 64;
+  constexpr int64_t kGroup = 256;
   const int64_t groups = (f.columns + kGroup - 1) / kGroup;
   for_items(team, f.batch * groups, f.rows * kGroup, [&](int64_t at) {
     const int64_t first = at % groups * kGroup, count = std::min(kGroup, f.columns - first);
@@ -58,6 +62,31 @@ void update_means(ThreadTeam* team, const T* g, Factors& f, double fresh, double
     for (int64_t j = 0; j < count; ++j)
       means[j] += fresh * (sums[j] / static_cast<double>(f.rows) + add - means[j]);
   });
+}
+
+// g = g / sqrt(max(R C / mean(R), least)), mean(R) at least `least_mean`; the sum of the squares.
+template <class T>
+double divide_by_means(ThreadTeam* team, T* g, Factors& f, double least, double least_mean) {
+  const auto rows = static_cast<size_t>(f.rows), columns = static_cast<size_t>(f.columns);
+  T* const of_columns = reinterpret_cast<T*>(f.column_factors.data());
+  for (size_t j = 0; j < f.column_means.size(); ++j)
+    of_columns[j] = static_cast<T>(1 / std::sqrt(f.column_means[j]));
+  for (size_t b = 0; b < static_cast<size_t>(f.batch); ++b) {
+    const double* const r = f.row_means.data() + b * rows;
+    const double mean =
+        std::max(std::accumulate(r, r + rows, 0.0) / static_cast<double>(rows), least_mean);
+    for (size_t i = 0; i < rows; ++i) f.row_factors[b * rows + i] = std::sqrt(mean / r[i]);
+  }
+  const T most = static_cast<T>(1 / std::sqrt(least));
+  for_items(team, f.batch * f.rows, f.columns, [&](int64_t at) {
+    const auto row = static_cast<size_t>(at);
+    const T of_row = static_cast<T>(f.row_factors[row]);
+    const T* const of_column = of_columns + row / rows * columns;
+    T* const u = g + row * columns;
+    for (size_t j = 0; j < columns; ++j) u[j] *= std::min(of_row * of_column[j], most);
+    f.row_factors[row] = kernels::sum_of_squares(u, columns);
+  });
+  return std::accumulate(f.row_factors.begin(), f.row_factors.end(), 0.0);
 }
 
 }  // namespace
@@ -74,7 +103,7 @@ Adafactor::State Adafactor::init(const Variables& variables) const {
   state.count.start(variables);
   state.parts = parts_for<1>(variables);
   for (const auto& entry : variables.layout().entries)
-    state.factors.push_back(factors_of(entry.spec.shape, min_factored));
+    state.factors.push_back(factors_of(entry.spec.shape, min_factored, variables.dtype()));
   state.v = Slot("v", variables);
   return state;
 }
@@ -96,39 +125,20 @@ void Adafactor::delta(std::span<T> d, State& state, BlockPlace place) const {
 
   // Gradients turn into u; its squares are added up.
   double u_square = 0;
-  const auto scaled = [&](size_t i, double v) {
-    d[i] = static_cast<T>(static_cast<double>(d[i]) / std::sqrt(std::max(v, least)));
-    return square(d[i]);
-  };
   if (f.batch > 0) {
     update_means(place.team, d.data(), f, fresh, add);
-    const auto rows = static_cast<size_t>(f.rows), columns = static_cast<size_t>(f.columns);
-    for (size_t b = 0; b < static_cast<size_t>(f.batch); ++b) {
-      const double* r = f.row_means.data() + b * rows;
-      const double* c = f.column_means.data() + b * columns;
-      double mean = 0;
-      for (size_t i = 0; i < rows; ++i) mean += r[i] / static_cast<double>(rows);
-      if (as_pytorch) mean = std::max(mean, epsilon1);
-      u_square += sum_tiles<1>(place.team, rows * columns, state.parts,
-                               [&](size_t begin, size_t end) -> std::array<double, 1> {
-                                 double sum = 0;
-                                 for (size_t i = begin; i < end; ++i)
-                                   sum += scaled(b * rows * columns + i,
-                                                 r[i / columns] / mean * c[i % columns]);
-                                 return {sum};
-                               })[0];
-    }
+    u_square = divide_by_means(place.team, d.data(), f, least, as_pytorch ? epsilon1 : 0);
   } else {
     T* const v = state.v.data<T>() + place.offset;
+    const T of_new = static_cast<T>(fresh), added = static_cast<T>(add);
+    const T at_least = static_cast<T>(least);
     u_square = sum_tiles<1>(place.team, d.size(), state.parts,
                             [&](size_t begin, size_t end) -> std::array<double, 1> {
-                              double sum = 0;
                               for (size_t i = begin; i < end; ++i) {
-                                const double old = static_cast<double>(v[i]);
-                                v[i] = static_cast<T>(old + fresh * (square(d[i]) + add - old));
-                                sum += scaled(i, static_cast<double>(v[i]));
+                                v[i] += of_new * (d[i] * d[i] + added - v[i]);
+                                d[i] /= std::sqrt(std::max(v[i], at_least));
                               }
-                              return {sum};
+                              return {kernels::sum_of_squares(&d[begin], end - begin)};
                             })[0];
   }
 
@@ -136,18 +146,15 @@ void Adafactor::delta(std::span<T> d, State& state, BlockPlace place) const {
   if (scale_by_weights) {
     const double w_square = sum_tiles<1>(place.team, d.size(), state.parts,
                                          [&](size_t begin, size_t end) -> std::array<double, 1> {
-                                           double sum = 0;
-                                           for (size_t i = begin; i < end; ++i) sum += square(w[i]);
-                                           return {sum};
+                                           return {kernels::sum_of_squares(w + begin, end - begin)};
                                          })[0];
     // Keras decays the weights before it looks at them.
     const double left = as_pytorch ? 1 : std::abs(1 - pull);
     step *= std::max(epsilon2, left * std::sqrt(w_square / n));
   }
   step /= std::max(1.0, std::sqrt(u_square / n) / clip_threshold);
-  const T of_u = static_cast<T>(-step), of_w = static_cast<T>(-pull);
   for_tiles(place.team, d.size(), [&](size_t begin, size_t end) {
-    for (size_t i = begin; i < end; ++i) d[i] = of_u * d[i] + of_w * w[i];
+    kernels::combine(-step, &d[begin], -pull, w + begin, &d[begin], end - begin);
   });
 }
 template void Adafactor::delta(std::span<float>, State&, BlockPlace) const;

@@ -78,8 +78,11 @@ void BasicAdam<kDecoupled>::delta(std::span<T> d, State& state, BlockPlace place
                                      .epsilon = epsilon};
   T* const m = state.m.data<T>() + place.offset;
   T* const v = state.v.data<T>() + place.offset;
-  if (!amsgrad && epsilon_root == 0) {
+  if (epsilon_root == 0 && !amsgrad) {
     kernels::adam(d.data(), m, v, numbers, d.size());
+  } else if (epsilon_root == 0) {
+    kernels::amsgrad(d.data(), m, v, state.v_max.data<T>() + place.offset, numbers,
+                     correction.square_factor, d.size());
   } else {
     const T b1 = static_cast<T>(numbers.beta1), b2 = static_cast<T>(numbers.beta2);
     const T new1 = static_cast<T>(numbers.new1), new2 = static_cast<T>(numbers.new2);

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "rein/apply/rules/settings.h"
+#include "rein/kernels/update.h"
 
 namespace rein {
 
@@ -53,10 +54,7 @@ inline double step_number(const StepCount& count, RuleForm form, size_t variable
 /// d += factor w, w the weights of the block.
 template <class T>
 void add_weights(std::span<T> d, BlockPlace place, double factor) {
-  if (factor == 0) return;
-  const T* w = place.weights<T>();
-  const T f = static_cast<T>(factor);
-  for (size_t i = 0; i < d.size(); ++i) d[i] += f * w[i];
+  if (factor != 0) kernels::combine(1, d.data(), factor, place.weights<T>(), d.data(), d.size());
 }
 
 /// Weight decay before a rule looks at the gradient, and after it has made the delta: each does

@@ -1,6 +1,7 @@
 #include "rein/apply/rules/ftrl.h"
 
 #include "apply/rules/common.h"
+#include "rein/kernels/update.h"
 
 namespace rein {
 
@@ -43,24 +44,21 @@ void Ftrl::delta(std::span<T> d, State& state, BlockPlace place) const {
   const T* const w = place.weights<T>();
   T* const n = state.accumulator.data<T>() + place.offset;
   T* const z = state.linear.data<T>() + place.offset;
-  const T rate = static_cast<T>(state.rate), bound = static_cast<T>(l1);
-  const T fixed = static_cast<T>(2 * l2 + beta / state.rate);
-  const T shrinkage = static_cast<T>(2 * l2_shrinkage);
-  const auto update = [&](auto power) {
-    for (size_t i = 0; i < d.size(); ++i) {
-      const T sum = n[i] + d[i] * d[i];
-      const T grown = power(sum);
-      z[i] += d[i] + shrinkage * w[i] - (grown - power(n[i])) / rate * w[i];
-      n[i] = sum;
-      const T beyond = z[i] > bound ? bound - z[i] : z[i] < -bound ? -bound - z[i] : z[i] * 0;
-      d[i] = beyond / (grown / rate + fixed) - w[i];
-    }
-  };
-  if (learning_rate_power == -0.5) {
-    update([](T x) { return std::sqrt(x); });
-  } else {
-    const T exponent = static_cast<T>(-learning_rate_power);
-    update([exponent](T x) { return std::pow(x, exponent); });
+  const kernels::FtrlNumbers numbers{.rate = state.rate,
+                                     .l1 = l1,
+                                     .fixed = 2 * l2 + beta / state.rate,
+                                     .shrinkage = 2 * l2_shrinkage};
+  if (learning_rate_power == -0.5) return kernels::ftrl(d.data(), n, z, w, numbers, d.size());
+  const T rate = static_cast<T>(numbers.rate), bound = static_cast<T>(l1);
+  const T fixed = static_cast<T>(numbers.fixed), shrinkage = static_cast<T>(numbers.shrinkage);
+  const T exponent = static_cast<T>(-learning_rate_power);
+  for (size_t i = 0; i < d.size(); ++i) {
+    const T sum = n[i] + d[i] * d[i];
+    const T grown = std::pow(sum, exponent);
+    z[i] += d[i] + shrinkage * w[i] - (grown - std::pow(n[i], exponent)) / rate * w[i];
+    n[i] = sum;
+    const T beyond = z[i] > bound ? bound - z[i] : z[i] < -bound ? -bound - z[i] : z[i] * 0;
+    d[i] = beyond / (grown / rate + fixed) - w[i];
   }
 }
 template void Ftrl::delta(std::span<float>, State&, BlockPlace) const;

@@ -1,6 +1,7 @@
 #include "rein/apply/rules/sign.h"
 
 #include "apply/rules/common.h"
+#include "rein/kernels/update.h"
 
 namespace rein {
 
@@ -23,15 +24,9 @@ void Lion::begin(State& state, const Gradients& gradients) const {
 
 template <class T>
 void Lion::delta(std::span<T> d, State& state, BlockPlace place) const {
-  T* const m = state.m.data<T>() + place.offset;
-  const T b1 = static_cast<T>(beta1), b2 = static_cast<T>(beta2);
-  const T new1 = static_cast<T>(1 - beta1), new2 = static_cast<T>(1 - beta2);
-  const T rate = static_cast<T>(state.rate);
-  for (size_t i = 0; i < d.size(); ++i) {
-    const T direction = b1 * m[i] + new1 * d[i];
-    m[i] = b2 * m[i] + new2 * d[i];
-    d[i] = direction > 0 ? -rate : direction < 0 ? rate : direction;
-  }
+  const kernels::LionNumbers numbers{
+      .beta1 = beta1, .new1 = 1 - beta1, .beta2 = beta2, .new2 = 1 - beta2, .rate = state.rate};
+  kernels::lion(d.data(), state.m.data<T>() + place.offset, numbers, d.size());
   add_weights(d, place, -state.rate * weight_decay);
 }
 template void Lion::delta(std::span<float>, State&, BlockPlace) const;
@@ -59,18 +54,9 @@ void Rprop::begin(State& state, const Gradients& gradients) const {
 
 template <class T>
 void Rprop::delta(std::span<T> d, State& state, BlockPlace place) const {
-  T* const previous = state.previous.data<T>() + place.offset;
-  T* const step = state.step.data<T>() + place.offset;
-  const T down = static_cast<T>(decrease), up = static_cast<T>(increase);
-  const T least = static_cast<T>(min_step), most = static_cast<T>(max_step);
-  for (size_t i = 0; i < d.size(); ++i) {
-    const T product = d[i] * previous[i];
-    const T factor = product > 0 ? up : product < 0 ? down : 1;
-    step[i] = std::min(std::max(step[i] * factor, least), most);
-    const T g = product < 0 ? 0 : d[i];
-    previous[i] = g;
-    d[i] = g > 0 ? -step[i] : g < 0 ? step[i] : g;
-  }
+  kernels::rprop(d.data(), state.previous.data<T>() + place.offset,
+                 state.step.data<T>() + place.offset, {decrease, increase, min_step, max_step},
+                 d.size());
 }
 template void Rprop::delta(std::span<float>, State&, BlockPlace) const;
 template void Rprop::delta(std::span<double>, State&, BlockPlace) const;

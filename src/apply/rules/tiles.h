@@ -29,6 +29,14 @@ void for_tiles(ThreadTeam* team, size_t n, F&& f) {
   for (int64_t i = 0; i < tiles; ++i) tile(i);
 }
 
+/// Calls f(begin, end) for blocks of [begin, end), of which several arrays fit in the first-level
+/// cache.
+template <class F>
+void for_blocks(size_t begin, size_t end, F&& f) {
+  constexpr size_t kBlock = 1024;
+  for (size_t at = begin; at < end; at += kBlock) f(at, std::min(end, at + kBlock));
+}
+
 /// Room for `sum_tiles` over any one of the variables.
 template <size_t N>
 std::vector<double> parts_for(const Variables& variables) {

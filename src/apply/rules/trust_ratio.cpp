@@ -2,6 +2,7 @@
 
 #include "apply/rules/common.h"
 #include "apply/rules/tiles.h"
+#include "rein/kernels/norm.h"
 
 namespace rein {
 
@@ -31,31 +32,32 @@ void Lamb::delta(std::span<T> d, State& state, BlockPlace place) const {
   T* const m = state.m.data<T>() + place.offset;
   T* const v = state.v.data<T>() + place.offset;
   const double t = step_number(state.count, form, place.variable);
-  const T b1 = static_cast<T>(beta1), b2 = static_cast<T>(beta2);
-  const T new1 = static_cast<T>(1 - beta1), new2 = static_cast<T>(1 - beta2);
-  const T of_m = static_cast<T>(1 / (1 - std::pow(beta1, t)));
-  const T factor = static_cast<T>(1 / std::sqrt(1 - std::pow(beta2, t)));
-  const T eps = static_cast<T>(epsilon);
-  const T inside = static_cast<T>(form == RuleForm::optax ? weight_decay : 0);
+  const kernels::AdamNumbers u{.beta1 = beta1,
+                               .beta2 = beta2,
+                               .new1 = 1 - beta1,
+                               .new2 = 1 - beta2,
+                               .rate = -1 / (1 - std::pow(beta1, t)),
+                               .root_factor = 1 / std::sqrt(1 - std::pow(beta2, t)),
+                               .epsilon = epsilon};
+  const double inside = form == RuleForm::optax ? weight_decay : 0;
   const double outside = form == RuleForm::keras ? state.rate * weight_decay : 0;
 
   const auto [w_square, u_square] =
       sum_tiles<2>(place.team, d.size(), state.parts, [&](size_t begin, size_t end) {
         std::array<double, 2> sums{};
-        for (size_t i = begin; i < end; ++i) {
-          m[i] = b1 * m[i] + new1 * d[i];
-          v[i] = b2 * v[i] + new2 * (d[i] * d[i]);
-          d[i] = of_m * m[i] / (std::sqrt(v[i]) * factor + eps) + inside * w[i];
-          sums[0] += square(w[i]);
-          sums[1] += square(d[i]);
-        }
+        for_blocks(begin, end, [&](size_t from, size_t to) {
+          const size_t n = to - from;
+          kernels::adam(&d[from], m + from, v + from, u, n);
+          if (inside != 0) kernels::combine(1, &d[from], inside, w + from, &d[from], n);
+          sums[0] += kernels::sum_of_squares(w + from, n);
+          sums[1] += kernels::sum_of_squares(&d[from], n);
+        });
         return sums;
       });
   const double w_norm = std::abs(1 - outside) * std::sqrt(w_square), u_norm = std::sqrt(u_square);
   const double ratio = w_norm > 0 && u_norm > 0 ? w_norm / u_norm : 1;
-  const T step = static_cast<T>(-state.rate * ratio), pull = static_cast<T>(-outside);
   for_tiles(place.team, d.size(), [&](size_t begin, size_t end) {
-    for (size_t i = begin; i < end; ++i) d[i] = step * d[i] + pull * w[i];
+    kernels::combine(-state.rate * ratio, &d[begin], -outside, w + begin, &d[begin], end - begin);
   });
 }
 template void Lamb::delta(std::span<float>, State&, BlockPlace) const;
@@ -69,7 +71,7 @@ Lars::State Lars::init(const Variables& variables) const {
   check_from_zero(name, "trust_coefficient", trust_coefficient);
   State state;
   state.count.start(variables);
-  state.parts = parts_for<3>(variables);
+  state.parts = parts_for<2>(variables);
   state.velocity = Slot("momentum", variables);
   return state;
 }
@@ -83,32 +85,32 @@ template <class T>
 void Lars::delta(std::span<T> d, State& state, BlockPlace place) const {
   const T* const w = place.weights<T>();
   T* const a = state.velocity.data<T>() + place.offset;
-  const T decay = static_cast<T>(weight_decay), mu = static_cast<T>(momentum);
-  const auto [w_square, g_square, r_square] =
-      sum_tiles<3>(place.team, d.size(), state.parts, [&](size_t begin, size_t end) {
-        std::array<double, 3> sums{};
-        for (size_t i = begin; i < end; ++i) {
-          sums[0] += square(w[i]);
-          sums[1] += square(d[i]);
-          d[i] += decay * w[i];
-          sums[2] += square(d[i]);
-        }
+  const bool of_tensorflow = form == RuleForm::tensorflow;
+  const auto [w_square, square] =
+      sum_tiles<2>(place.team, d.size(), state.parts, [&](size_t begin, size_t end) {
+        std::array<double, 2> sums{};
+        for_blocks(begin, end, [&](size_t from, size_t to) {
+          const size_t n = to - from;
+          sums[0] += kernels::sum_of_squares(w + from, n);
+          if (of_tensorflow) sums[1] += kernels::sum_of_squares(&d[from], n);
+          if (weight_decay != 0) kernels::combine(1, &d[from], weight_decay, w + from, &d[from], n);
+          if (!of_tensorflow) sums[1] += kernels::sum_of_squares(&d[from], n);
+        });
         return sums;
       });
-  const double w_norm = std::sqrt(w_square);
-  const bool of_tensorflow = form == RuleForm::tensorflow;
-  const double looked_at = std::sqrt(of_tensorflow ? g_square : r_square);
+  const double w_norm = std::sqrt(w_square), looked_at = std::sqrt(square);
   const double below = looked_at + (of_tensorflow ? weight_decay * w_norm : 0) + epsilon;
   const double ratio = w_norm > 0 && looked_at > 0 ? trust_coefficient * w_norm / below : 1;
   const double rate = -state.rate * ratio;
-  const T enters = static_cast<T>(of_tensorflow ? 1 : rate);
-  const T leaves = static_cast<T>(of_tensorflow ? rate : 1);
+  const double enters = of_tensorflow ? 1 : rate, leaves = of_tensorflow ? rate : 1;
   for_tiles(place.team, d.size(), [&](size_t begin, size_t end) {
-    for (size_t i = begin; i < end; ++i) {
-      const T r = enters * d[i];
-      a[i] = mu * a[i] + r;
-      d[i] = leaves * (use_nesterov ? r + mu * a[i] : a[i]);
-    }
+    for_blocks(begin, end, [&](size_t from, size_t to) {
+      const size_t n = to - from;
+      kernels::combine(momentum, a + from, enters, &d[from], a + from, n);
+      const double of_d = use_nesterov ? leaves * enters : 0;
+      kernels::combine(of_d, &d[from], use_nesterov ? leaves * momentum : leaves, a + from,
+                       &d[from], n);
+    });
   });
 }
 template void Lars::delta(std::span<float>, State&, BlockPlace) const;

@@ -55,33 +55,155 @@ void add(float* w, const float* delta, size_t n) {
   for (; i < n; ++i) w[i] += delta[i];
 }
 
-// The delta; updates the mean and the mean square.
-HWY_INLINE V adam_step(D d, const AdamNumbers& a, V gradient, V& m, V& v) {
-  const V new1 = hn::Set(d, static_cast<float>(a.new1));
-  const V new2 = hn::Set(d, static_cast<float>(a.new2));
-  m = hn::MulAdd(hn::Set(d, static_cast<float>(a.beta1)), m, hn::Mul(new1, gradient));
-  v = hn::MulAdd(hn::Set(d, static_cast<float>(a.beta2)), v,
-                 hn::Mul(new2, hn::Mul(gradient, gradient)));
-  const V below = hn::MulAdd(hn::Sqrt(v), hn::Set(d, static_cast<float>(a.root_factor)),
-                             hn::Set(d, static_cast<float>(a.epsilon)));
-  return hn::Div(hn::Mul(hn::Set(d, static_cast<float>(-a.rate)), m), below);
+HWY_INLINE V set(D d, double x) { return hn::Set(d, static_cast<float>(x)); }
+
+void combine_two(double a, const float* x, double b, const float* y, float* out, size_t n) {
+  const D d;
+  const V of_x = set(d, a), of_y = set(d, b);
+  const auto one = [&](V v, V w) HWY_ATTR { return hn::MulAdd(of_x, v, hn::Mul(of_y, w)); };
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d))
+    hn::StoreU(one(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, out + i);
+  if (const size_t rest = n - i; rest > 0)
+    store_first(one(load_first(d, x + i, rest), load_first(d, y + i, rest)), d, out + i, rest);
 }
 
-void adam_delta(float* g, float* m, float* v, const AdamNumbers& a, size_t n) {
+// Calls step(d, x) for vectors x of all arrays side by side; the first kStored are stored again.
+template <size_t kStored, class Step, class... Read>
+HWY_INLINE void step_through(float* const (&stored)[kStored], size_t n, const Step& step,
+                             const Read*... read) {
   const D d;
   size_t i = 0;
   for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
-    V mean = hn::LoadU(d, m + i), square = hn::LoadU(d, v + i);
-    hn::StoreU(adam_step(d, a, hn::LoadU(d, g + i), mean, square), d, g + i);
-    hn::StoreU(mean, d, m + i);
-    hn::StoreU(square, d, v + i);
+    V x[kStored + sizeof...(Read)];
+    size_t k = 0;
+    for (; k < kStored; ++k) x[k] = hn::LoadU(d, stored[k] + i);
+    ((x[k++] = hn::LoadU(d, read + i)), ...);
+    step(d, x);
+    for (k = 0; k < kStored; ++k) hn::StoreU(x[k], d, stored[k] + i);
   }
   if (const size_t rest = n - i; rest > 0) {
-    V mean = load_first(d, m + i, rest), square = load_first(d, v + i, rest);
-    store_first(adam_step(d, a, load_first(d, g + i, rest), mean, square), d, g + i, rest);
-    store_first(mean, d, m + i, rest);
-    store_first(square, d, v + i, rest);
+    V x[kStored + sizeof...(Read)];
+    size_t k = 0;
+    for (; k < kStored; ++k) x[k] = load_first(d, stored[k] + i, rest);
+    ((x[k++] = load_first(d, read + i, rest)), ...);
+    step(d, x);
+    for (k = 0; k < kStored; ++k) store_first(x[k], d, stored[k] + i, rest);
   }
+}
+
+// Of each rule the numbers as vectors, and what happens to its arrays.
+
+struct Adam {
+  V beta1, beta2, new1, new2, rate, factor, epsilon;
+  HWY_INLINE Adam(D d, const AdamNumbers& a)
+      : beta1(set(d, a.beta1)),
+        beta2(set(d, a.beta2)),
+        new1(set(d, a.new1)),
+        new2(set(d, a.new2)),
+        rate(set(d, -a.rate)),
+        factor(set(d, a.root_factor)),
+        epsilon(set(d, a.epsilon)) {}
+
+  HWY_INLINE void moments(V gradient, V& m, V& v) const {
+    m = hn::MulAdd(beta1, m, hn::Mul(new1, gradient));
+    v = hn::MulAdd(beta2, v, hn::Mul(new2, hn::Mul(gradient, gradient)));
+  }
+  HWY_INLINE V delta(V m, V square) const {
+    return hn::Div(hn::Mul(rate, m), hn::MulAdd(hn::Sqrt(square), factor, epsilon));
+  }
+  HWY_INLINE void operator()(D, V (&x)[3]) const {
+    moments(x[0], x[1], x[2]);
+    x[0] = delta(x[1], x[2]);
+  }
+};
+
+struct AmsGrad : Adam {
+  V square_factor;
+  HWY_INLINE AmsGrad(D d, const AdamNumbers& a, double f) : Adam(d, a), square_factor(set(d, f)) {}
+
+  HWY_INLINE void operator()(D, V (&x)[4]) const {
+    moments(x[0], x[1], x[2]);
+    const V square = hn::Mul(x[2], square_factor);
+    x[3] = hn::IfThenElse(hn::Lt(square, x[3]), x[3], square);  // NaN is kept
+    x[0] = delta(x[1], x[3]);
+  }
+};
+
+struct Lion {
+  V beta1, new1, beta2, new2, rate;
+  HWY_INLINE Lion(D d, const LionNumbers& a)
+      : beta1(set(d, a.beta1)),
+        new1(set(d, a.new1)),
+        beta2(set(d, a.beta2)),
+        new2(set(d, a.new2)),
+        rate(set(d, a.rate)) {}
+
+  HWY_INLINE void operator()(D d, V (&x)[2]) const {
+    const V direction = hn::MulAdd(beta1, x[1], hn::Mul(new1, x[0]));
+    x[1] = hn::MulAdd(beta2, x[1], hn::Mul(new2, x[0]));
+    const V down = hn::IfThenElse(hn::Gt(direction, hn::Zero(d)), hn::Neg(rate), direction);
+    x[0] = hn::IfThenElse(hn::Lt(direction, hn::Zero(d)), rate, down);
+  }
+};
+
+struct Rprop {
+  V decrease, increase, min_step, max_step;
+  HWY_INLINE Rprop(D d, const RpropNumbers& a)
+      : decrease(set(d, a.decrease)),
+        increase(set(d, a.increase)),
+        min_step(set(d, a.min_step)),
+        max_step(set(d, a.max_step)) {}
+
+  HWY_INLINE void operator()(D d, V (&x)[3]) const {
+    const V zero = hn::Zero(d), product = hn::Mul(x[0], x[1]);
+    const auto turned = hn::Lt(product, zero);
+    const V grown = hn::IfThenElse(hn::Gt(product, zero), hn::Mul(x[2], increase), x[2]);
+    const V step = hn::IfThenElse(turned, hn::Mul(x[2], decrease), grown);
+    const V at_least = hn::IfThenElse(hn::Lt(step, min_step), min_step, step);
+    x[2] = hn::IfThenElse(hn::Lt(max_step, at_least), max_step, at_least);
+    x[1] = hn::IfThenZeroElse(turned, x[0]);
+    const V down = hn::IfThenElse(hn::Gt(x[1], zero), hn::Neg(x[2]), x[1]);
+    x[0] = hn::IfThenElse(hn::Lt(x[1], zero), x[2], down);
+  }
+};
+
+struct Ftrl {
+  V rate, l1, fixed, shrinkage;
+  HWY_INLINE Ftrl(D d, const FtrlNumbers& a)
+      : rate(set(d, a.rate)),
+        l1(set(d, a.l1)),
+        fixed(set(d, a.fixed)),
+        shrinkage(set(d, a.shrinkage)) {}
+
+  HWY_INLINE void operator()(D d, V (&x)[4]) const {
+    const V g = x[0], w = x[3], sum = hn::MulAdd(g, g, x[1]), root = hn::Sqrt(sum);
+    const V sigma = hn::Div(hn::Sub(root, hn::Sqrt(x[1])), rate);
+    x[2] = hn::Add(x[2], hn::NegMulAdd(sigma, w, hn::MulAdd(shrinkage, w, g)));
+    x[1] = sum;
+    const V z = x[2];
+    const V within = hn::Mul(z, hn::Zero(d));
+    const V above = hn::IfThenElse(hn::Gt(z, l1), hn::Sub(l1, z), within);
+    const V beyond = hn::IfThenElse(hn::Lt(z, hn::Neg(l1)), hn::Neg(hn::Add(l1, z)), above);
+    x[0] = hn::Sub(hn::Div(beyond, hn::Add(hn::Div(root, rate), fixed)), w);
+  }
+};
+
+void adam_step(float* g, float* m, float* v, const AdamNumbers& a, size_t n) {
+  step_through<3>({g, m, v}, n, Adam(D(), a));
+}
+void amsgrad_step(float* g, float* m, float* v, float* s, const AdamNumbers& a,
+                  double square_factor, size_t n) {
+  step_through<4>({g, m, v, s}, n, AmsGrad(D(), a, square_factor));
+}
+void lion_step(float* g, float* m, const LionNumbers& a, size_t n) {
+  step_through<2>({g, m}, n, Lion(D(), a));
+}
+void rprop_step(float* g, float* previous, float* step, const RpropNumbers& a, size_t n) {
+  step_through<3>({g, previous, step}, n, Rprop(D(), a));
+}
+void ftrl_step(float* g, float* n, float* z, const float* w, const FtrlNumbers& a, size_t size) {
+  step_through<3>({g, n, z}, size, Ftrl(D(), a), w);
 }
 
 }  // namespace
@@ -95,7 +217,12 @@ namespace {
 HWY_EXPORT(scale);
 HWY_EXPORT(clip);
 HWY_EXPORT(add);
-HWY_EXPORT(adam_delta);
+HWY_EXPORT(combine_two);
+HWY_EXPORT(adam_step);
+HWY_EXPORT(amsgrad_step);
+HWY_EXPORT(lion_step);
+HWY_EXPORT(rprop_step);
+HWY_EXPORT(ftrl_step);
 }  // namespace
 
 void scale_into(const float* x, double factor, float* out, size_t n) noexcept {
@@ -110,7 +237,24 @@ bool clip_in_place(float* x, float lo, float hi, size_t n) noexcept {
 }
 void add_into(float* w, const float* d, size_t n) noexcept { HWY_DYNAMIC_DISPATCH(add)(w, d, n); }
 void adam(float* d, float* m, float* v, const AdamNumbers& a, size_t n) noexcept {
-  HWY_DYNAMIC_DISPATCH(adam_delta)(d, m, v, a, n);
+  HWY_DYNAMIC_DISPATCH(adam_step)(d, m, v, a, n);
+}
+void amsgrad(float* d, float* m, float* v, float* s, const AdamNumbers& a, double square_factor,
+             size_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(amsgrad_step)(d, m, v, s, a, square_factor, n);
+}
+void combine(double a, const float* x, double b, const float* y, float* out, size_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(combine_two)(a, x, b, y, out, n);
+}
+void lion(float* d, float* m, const LionNumbers& a, size_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(lion_step)(d, m, a, n);
+}
+void rprop(float* d, float* previous, float* step, const RpropNumbers& a, size_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(rprop_step)(d, previous, step, a, n);
+}
+void ftrl(float* d, float* n, float* z, const float* w, const FtrlNumbers& a,
+          size_t size) noexcept {
+  HWY_DYNAMIC_DISPATCH(ftrl_step)(d, n, z, w, a, size);
 }
 }  // namespace rein::kernels
 #endif

@@ -1,0 +1,196 @@
+// Steps of rules against their plain twins: every length up to some vectors, NaN and infinities
+// among the numbers, what lies behind the arrays, and equal bits wherever an element stands.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "kernels/each_target.h"
+#include "kernels/special_numbers.h"
+#include "rein/kernels/update.h"
+
+namespace rein::kernels {
+namespace {
+
+constexpr size_t kLongest = 70;  // more than four vectors of AVX-512
+
+using Arrays = std::vector<std::vector<float>>;
+/// A step on arrays that all begin at an offset.
+using Kernel = std::function<void(Arrays& x, size_t at, size_t n)>;
+
+struct Step {
+  const char* name;
+  size_t arrays;
+  Kernel fast, plain;
+  // The vector code fuses multiplications with additions, the twin rounds between: a few ulp of the
+  // larger term, of order 1 here. Without such sums the bits are equal.
+  double tolerance = 4e-7;
+};
+
+constexpr AdamNumbers kAdam{.beta1 = 0.9,
+                            .beta2 = 0.999,
+                            .new1 = 0.1,
+                            .new2 = 0.001,
+                            .rate = 0.01,
+                            .root_factor = 1.5,
+                            .epsilon = 1e-8};
+constexpr LionNumbers kLion{.beta1 = 0.9, .new1 = 0.1, .beta2 = 0.99, .new2 = 0.01, .rate = 0.02};
+constexpr RpropNumbers kRprop{.decrease = 0.5, .increase = 1.2, .min_step = 0.3, .max_step = 1.5};
+constexpr FtrlNumbers kFtrl{.rate = 0.5, .l1 = 0.4, .fixed = 0.7, .shrinkage = 0.1};
+
+std::vector<Step> steps() {
+  return {
+      {"combine", 3,
+       [](Arrays& x, size_t at, size_t n) {
+         combine(0.3, &x[0][at], -1.7, &x[1][at], &x[2][at], n);
+       },
+       [](Arrays& x, size_t at, size_t n) {
+         ref::combine(0.3, &x[0][at], -1.7, &x[1][at], &x[2][at], n);
+       }},
+      {"combine in place", 2,
+       [](Arrays& x, size_t at, size_t n) { combine(1, &x[0][at], -1.7, &x[1][at], &x[0][at], n); },
+       [](Arrays& x, size_t at, size_t n) {
+         ref::combine(1, &x[0][at], -1.7, &x[1][at], &x[0][at], n);
+       }},
+      {"adam", 3,
+       [](Arrays& x, size_t at, size_t n) { adam(&x[0][at], &x[1][at], &x[2][at], kAdam, n); },
+       [](Arrays& x, size_t at, size_t n) {
+         ref::adam(&x[0][at], &x[1][at], &x[2][at], kAdam, n);
+       }},
+      {"amsgrad", 4,
+       [](Arrays& x, size_t at, size_t n) {
+         amsgrad(&x[0][at], &x[1][at], &x[2][at], &x[3][at], kAdam, 1.25, n);
+       },
+       [](Arrays& x, size_t at, size_t n) {
+         ref::amsgrad(&x[0][at], &x[1][at], &x[2][at], &x[3][at], kAdam, 1.25, n);
+       }},
+      {"lion", 2, [](Arrays& x, size_t at, size_t n) { lion(&x[0][at], &x[1][at], kLion, n); },
+       [](Arrays& x, size_t at, size_t n) { ref::lion(&x[0][at], &x[1][at], kLion, n); }},
+      {"rprop", 3,
+       [](Arrays& x, size_t at, size_t n) { rprop(&x[0][at], &x[1][at], &x[2][at], kRprop, n); },
+       [](Arrays& x, size_t at, size_t n) {
+         ref::rprop(&x[0][at], &x[1][at], &x[2][at], kRprop, n);
+       },
+       0},
+      {"ftrl", 4,
+       [](Arrays& x, size_t at, size_t n) {
+         ftrl(&x[0][at], &x[1][at], &x[2][at], &x[3][at], kFtrl, n);
+       },
+       [](Arrays& x, size_t at, size_t n) {
+         ref::ftrl(&x[0][at], &x[1][at], &x[2][at], &x[3][at], kFtrl, n);
+       }},
+  };
+}
+
+// Squares and steps are not negative: from the second array on, but for the means that come first.
+Arrays arrays_of(const Step& step, size_t n) {
+  Arrays x;
+  for (size_t k = 0; k < step.arrays; ++k) x.push_back(numbers(n, k + 1));
+  const std::string_view name = step.name;
+  const auto positive = [&](size_t k) {
+    for (size_t i = 0; i < n; ++i) x[k][i] = std::abs(x[k][i]);
+  };
+  if (name == "ftrl") positive(1);
+  if (name == "adam" || name == "rprop" || name == "amsgrad") positive(2);
+  if (name == "amsgrad") positive(3);
+  return x;
+}
+
+void expect_near(const std::vector<float>& got, const std::vector<float>& want, double tolerance) {
+  for (size_t i = 0; i < want.size(); ++i) {
+    if (std::isnan(want[i]))
+      EXPECT_TRUE(std::isnan(got[i])) << i << ": " << got[i];
+    else if (std::isinf(want[i]) || tolerance == 0)
+      EXPECT_EQ(got[i], want[i]) << i;
+    else
+      EXPECT_NEAR(got[i], want[i], tolerance * std::max(1.0f, std::abs(want[i]))) << i;
+  }
+}
+
+TEST(RuleSteps, AgreeWithTheirPlainTwins) {
+  for_each_target([](const char* target) {
+    for (const Step& step : steps())
+      for (size_t n = 0; n <= kLongest; ++n) {
+        SCOPED_TRACE(testing::Message() << target << ", " << step.name << ", n " << n);
+        Arrays fast = arrays_of(step, n), plain = fast;
+        step.fast(fast, 0, n);
+        step.plain(plain, 0, n);
+        for (size_t k = 0; k < step.arrays; ++k) {
+          expect_near(fast[k], plain[k], step.tolerance);
+          EXPECT_EQ(fast[k][n], kGuard);
+        }
+      }
+  });
+}
+
+TEST(RuleSteps, AnElementsBitsDoNotDependOnItsPlace) {
+  for_each_target([](const char* target) {
+    for (const Step& step : steps()) {
+      SCOPED_TRACE(testing::Message() << target << ", " << step.name);
+      constexpr size_t n = 67;
+      Arrays whole = arrays_of(step, n), single = whole;
+      step.fast(whole, 0, n);
+      for (size_t i = 0; i < n; ++i) step.fast(single, i, 1);
+      for (size_t k = 0; k < step.arrays; ++k) expect_same_bits(whole[k], single[k], n);
+    }
+  });
+}
+
+TEST(RuleSteps, DoublesFollowTheFormulas) {
+  double d = 0.5, m = 0.2, v = 0.04, largest = 0.06;
+  adam(&d, &m, &v, kAdam, 1);
+  const double mean = 0.9 * 0.2 + 0.1 * 0.5, variance = 0.999 * 0.04 + 0.001 * 0.25;
+  EXPECT_DOUBLE_EQ(m, mean);
+  EXPECT_DOUBLE_EQ(v, variance);
+  EXPECT_DOUBLE_EQ(d, -0.01 * mean / (1.5 * std::sqrt(variance) + 1e-8));
+
+  d = 0.5, m = 0.2, v = 0.04;
+  amsgrad(&d, &m, &v, &largest, kAdam, 1.25, 1);
+  EXPECT_DOUBLE_EQ(largest, 0.06);
+  EXPECT_DOUBLE_EQ(d, -0.01 * mean / (1.5 * std::sqrt(0.06) + 1e-8));
+  d = 0.5, m = 0.2, v = 0.04;
+  amsgrad(&d, &m, &v, &largest, kAdam, 2, 1);
+  EXPECT_DOUBLE_EQ(largest, 2 * variance);
+
+  const double signs[] = {2, -2, 0, std::nan("")}, steps[] = {-0.02, 0.02, 0};
+  for (size_t i = 0; i < 4; ++i) {
+    d = signs[i], m = 0;
+    lion(&d, &m, kLion, 1);
+    if (i < 3)
+      EXPECT_EQ(d, steps[i]);
+    else
+      EXPECT_TRUE(std::isnan(d));
+  }
+
+  // Grows, up to its most; shrinks, and waits.
+  double previous = 0.1, step = 1;
+  d = 0.2;
+  rprop(&d, &previous, &step, kRprop, 1);
+  EXPECT_DOUBLE_EQ(step, 1.2);
+  EXPECT_DOUBLE_EQ(d, -1.2);
+  d = 0.2;
+  rprop(&d, &previous, &step, kRprop, 1);
+  EXPECT_DOUBLE_EQ(d, -1.2 * 1.2);
+  d = 0.2;
+  rprop(&d, &previous, &step, kRprop, 1);
+  EXPECT_DOUBLE_EQ(d, -1.5);
+  d = -0.2;
+  rprop(&d, &previous, &step, kRprop, 1);
+  EXPECT_DOUBLE_EQ(step, 0.75);
+  EXPECT_EQ(d, 0);
+  EXPECT_EQ(previous, 0);
+
+  // n = 0.25 becomes 0.5, and z ends beyond l1.
+  double n = 0.25, z = 1, w = 0.5;
+  d = 0.5;
+  ftrl(&d, &n, &z, &w, kFtrl, 1);
+  const double root = std::sqrt(0.5), next = 1 + 0.5 + 0.1 * 0.5 - (root - 0.5) / 0.5 * 0.5;
+  EXPECT_DOUBLE_EQ(z, next);
+  EXPECT_DOUBLE_EQ(w + d, (0.4 - next) / (root / 0.5 + 0.7));
+  d = -z, z = 0;  // little is left: the weight becomes 0
+  ftrl(&d, &n, &z, &w, {.rate = 0.5, .l1 = 10, .fixed = 0, .shrinkage = 0}, 1);
+  EXPECT_EQ(w + d, 0);
+}
+
+}  // namespace
+}  // namespace rein::kernels
