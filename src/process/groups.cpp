@@ -15,7 +15,8 @@ std::vector<size_t> first_matches(std::string_view op, std::span<const std::stri
                                   const Variables& variables) {
   const auto& entries = variables.layout().entries;
   for (std::string_view pattern : patterns)
-    if (std::ranges::none_of(entries, [&](const auto& e) { return matches(pattern, e.name); })) {
+    if (!entries.empty() &&
+        std::ranges::none_of(entries, [&](const auto& e) { return matches(pattern, e.name); })) {
       std::string names;
       for (const auto& e : entries) names += (names.empty() ? "'" : ", '") + e.name + "'";
       throw InvalidArgument(

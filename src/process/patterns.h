@@ -10,7 +10,7 @@
 namespace rein {
 
 /// For each variable the first pattern that matches its name, or their number. Throws
-/// InvalidArgument for a pattern that matches none.
+/// InvalidArgument for a pattern that matches none, unless there are no variables yet.
 std::vector<size_t> first_matches(std::string_view op, std::span<const std::string_view> patterns,
                                   const Variables& variables);
 

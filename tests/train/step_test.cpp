@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "support/error_text.h"
 #include "train/model.h"
 
 namespace rein {
@@ -189,6 +190,26 @@ TEST(Step, SameBitsForAnyNumberOfThreads) {
     if (threads == 1) first = got;
     EXPECT_EQ(got, first) << threads;
   }
+}
+
+TEST(Step, ChecksPatternsOfNamesWhenTheModelHasMadeItsVariables) {
+  const auto step_with = [](Variables& vars, const char* pattern) {
+    const auto cost = [&vars](Value x) {
+      if (!vars.contains("w")) vars.add("w", {3}, zeros());
+      return reduce_sum(x * vars.at("w"));
+    };
+    return record(cost, vars, only(pattern, ClipByGlobalNorm{.clip_norm = 1}),
+                  GradientDescent{.learning_rate = 1});
+  };
+  Variables vars, others;
+  Step clipped = step_with(vars, "w");
+  EXPECT_TRUE(clipped(vector({0, 3, 4})).clipped);
+  EXPECT_NEAR(numbers(vars[0].read())[2], -0.8, 1e-7);
+  Step wrong = step_with(others, "v");
+  EXPECT_EQ(test::error_of([&] {
+              wrong(vector({0, 3, 4}));
+            }),
+            "record: Groups: no variable matches 'v'; there are 'w'");
 }
 
 }  // namespace

@@ -25,7 +25,8 @@ struct Group {
 /// Each variable belongs to the first group whose pattern its name matches, and each group's
 /// transform sees its variables alone: a clip by the global norm takes theirs, and leaves the
 /// others alone. Variables of no group stay as they are. A pattern that no variable matches throws
-/// InvalidArgument.
+/// InvalidArgument: at once, or, of a model that makes its variables while a step is recorded,
+/// then.
 ///
 ///     Groups{{{"embedding*", ClipByNorm{.clip_norm = 1}}, {"*", ClipByGlobalNorm{.clip_norm =
 ///     5}}}}
