@@ -101,6 +101,12 @@ void RuleOptimizer::begin(Variables& variables, Where where) {
   variables_ = &variables;
 }
 
+Tensor RuleOptimizer::average(const Variable& variable, Where where) {
+  if (!state_)
+    throw InvalidArgument("Optimizer::average", "there is none before the first update", where);
+  return placed("Optimizer::average", where, [&] { return rule_.average(*state_, variable); });
+}
+
 StateDict RuleOptimizer::state(Where where) const {
   if (!state_)
     throw InvalidArgument("Optimizer::state", "there is none before the first update", where);

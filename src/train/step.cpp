@@ -83,6 +83,7 @@ Step& Step::operator=(Step&&) noexcept = default;
 
 // All inputs of the recording, which is made if there is none yet.
 std::span<const Tensor> Step::Parts::prepare(std::span<const Tensor> batch, Where where) {
+  need_own_parameters("Step", where);
   std::span<const Tensor> all = batch;
   if (options.loss_scale) {
     if (compute && batch.size() + 1 != compute->recording().input_count())
@@ -186,6 +187,36 @@ std::optional<NonFiniteOrigin> Step::find_non_finite(std::span<const Tensor> inp
   Parts& p = *parts_;
   const auto all = p.prepare(inputs, where);
   return p.compute->find_non_finite(all, p.draw(), where);
+}
+
+Tensor Step::average(const Variable& variable, Where where) {
+  Parts& p = *parts_;
+  return placed("Step::average", where, [&] { return p.rule.average(p.rule_state, variable); });
+}
+
+void Step::with_averages(const std::function<void()>& evaluate, Where where) {
+  Parts& p = *parts_;
+  p.need_own_parameters("Step::with_averages", where);
+  std::vector<Tensor> own, averages;
+  for (size_t i = 0; i < p.variable_count; ++i) {
+    own.push_back(p.variables[i].read());
+    averages.push_back(average(p.variables[i], where));
+  }
+  const auto set_all = [&](const std::vector<Tensor>& values) {
+    for (size_t i = 0; i < values.size(); ++i) p.variables.assign(p.variables[i], values[i]);
+  };
+  struct PutBack {
+    decltype(set_all)& set;
+    const std::vector<Tensor>& values;
+    bool& evaluating;
+    ~PutBack() {
+      set(values);
+      evaluating = false;
+    }
+  } put_back{set_all, own, p.evaluating};
+  p.evaluating = true;
+  set_all(averages);
+  evaluate();
 }
 
 double Step::loss_scale() const { return parts_->loss_scale; }

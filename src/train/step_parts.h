@@ -31,12 +31,19 @@ struct Step::Parts {
   int64_t fine_steps = 0;  // since it moved
   Tensor scale_input = Tensor::scalar(1.0);
   std::vector<Tensor> inputs{};
+  bool evaluating = false;  // parameters are averages
   bool profiled = false;
   OpTime process_time{.name = "process"}, apply_time{.name = "apply"};
 
   // Random ops draw anew for each step and each micro-batch of it.
   uint64_t draw() const {
     return static_cast<uint64_t>(step + 1) + (static_cast<uint64_t>(gathered) << 40);
+  }
+  /// Throws while parameters are averages.
+  void need_own_parameters(std::string_view op, Where where) const {
+    if (evaluating)
+      throw InvalidArgument(op, "parameters are averages inside with_averages; go on after it",
+                            where);
   }
   std::span<const Tensor> prepare(std::span<const Tensor> batch, Where where);
   double compute_gradients(std::span<const Tensor> all, Where where);

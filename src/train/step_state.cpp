@@ -31,6 +31,7 @@ Settings settings_of_step(const AnyTransform& process, const AnyRule& rule,
 
 StateDict Step::state(Where where) const {
   Parts& p = *parts_;
+  p.need_own_parameters("Step::state", where);
   if (p.gathered > 0)
     throw InvalidArgument("Step::state", "micro-batches are waiting for their step; save after it",
                           where);
@@ -47,6 +48,7 @@ StateDict Step::state(Where where) const {
 
 void Step::load_state(const StateDict& saved, SavedSettings mode, Where where) {
   Parts& p = *parts_;
+  p.need_own_parameters("Step::load_state", where);
   if (p.gathered > 0)
     throw InvalidArgument("Step::load_state",
                           "micro-batches are waiting for their step; load after it", where);

@@ -1,6 +1,7 @@
 // Family optimizer: rules through `apply_updates`, parameters after every step and slots at the
 // end.
 #include <algorithm>
+#include <optional>
 
 #include "rein/apply/apply.h"
 #include "rein/nn/initializers.h"
@@ -129,13 +130,20 @@ void run(const Case& c, Check& check) {
   auto process = setup.process.init(variables);
   set_slots(c, setup, state, variables);
   std::vector<Snapshot> history{read_all(variables)};
-  for (const auto& row : gradients.items) {
+  std::optional<rein::Gradients> sum;
+  for (size_t t = 0; t < gradients.items.size(); ++t) {
     rein::Gradients step(variables);
-    const auto given = read_gradients(row);
+    const auto given = read_gradients(gradients.items[t]);
     for (size_t i = 0; i < given.size(); ++i) step.set(i, given[i]);
-    rein::StepInfo info;
-    setup.process.update(step, process, variables, info);
-    rein::apply_updates(variables, step, setup.rule, state, info, team);
+    if (!sum) sum.emplace(variables);
+    sum->add(step);
+    if ((t + 1) % setup.micro_batches == 0) {
+      sum->scale = 1.0 / static_cast<double>(setup.micro_batches);
+      rein::StepInfo info;
+      setup.process.update(*sum, process, variables, info);
+      rein::apply_updates(variables, *sum, setup.rule, state, info, team);
+      sum.reset();
+    }
     history.push_back(read_all(variables));
   }
   compare_history(c, check, history);

@@ -26,6 +26,7 @@ struct RuleSetup {
   rein::Chain process{};  // what their optimizer does to the gradients before its update
   std::vector<SlotName> slots{};
   std::vector<Scalar> scalars{};
+  size_t micro_batches = 1;  // whose mean gradient an update takes
 };
 
 /// One for each step, or none.

@@ -1,4 +1,6 @@
 // keras.optimizers in our terms.
+#include <algorithm>
+
 #include "rein/process/clip.h"
 #include "rules.h"
 
@@ -13,12 +15,23 @@ const Names kCommon{"weight_decay",
                     "global_clipnorm",
                     "clipvalue",
                     "use_ema",
+                    "ema_momentum",
+                    "ema_overwrite_frequency",
                     "loss_scale_factor",
                     "gradient_accumulation_steps"};
 
 RuleSetup setup(const Json& attrs, AnyRule rule, std::vector<SlotName> slots) {
-  unset(attrs, {"use_ema", "gradient_accumulation_steps"});
   RuleSetup made{.rule = std::move(rule), .slots = std::move(slots)};
+  made.micro_batches =
+      std::max<size_t>(1, static_cast<size_t>(number_or(attrs, "gradient_accumulation_steps", 1)));
+  if (flag_or(attrs, "use_ema", false)) {
+    unset(attrs, {"gradient_accumulation_steps"});  // Keras averages at micro-batches too
+    made.rule = WeightAverage{
+        .rule = made.rule,
+        .decay = number_or(attrs, "ema_momentum", 0.99),
+        .overwrite_every = static_cast<int64_t>(number_or(attrs, "ema_overwrite_frequency", 0))};
+    made.slots.push_back({"model_variables_moving_average", "average"});
+  }
   auto& parts = made.process.parts;
   const Semantics semantics = Semantics::tensorflow;
   if (const double factor = number_or(attrs, "loss_scale_factor", 0); factor != 0)

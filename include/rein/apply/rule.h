@@ -37,12 +37,16 @@ struct BlockPlace {
 /// InvalidArgument for settings that make no sense. Both list their fields (rein/base/fields.h),
 /// the State those that outlive a step; else the state cannot be saved.
 ///  - `begin` once a step (the learning rate, counts, bias corrections); throws before it changes
-///    anything, and a rule that may throw there can have `check(state)`, which throws the same and
-///    changes nothing: for rules made of others, which begin all of them or none;
+///    anything, and a rule that may throw there has `check(state)`, which throws the same and
+///    changes nothing: for rules made of others, which begin all of them or none. One that throws
+///    only what `next_rate` does, of its `learning_rate` and `state.count`, needs none;
 ///  - `delta` turns a block of gradients of one variable into what is to be added to the
 ///    parameters, in place, and updates the slots there; called from several threads for different
 ///    blocks, it must not throw;
 ///  - `slots`, of a State that does not list its fields, says what it remembers;
+///  - `average(state, variable)`, if it has one, is what to evaluate with in place of the
+///  variable's
+///    numbers;
 ///  - `before`, if it has one, sees all parameters before the first delta is added, and `after` the
 ///    whole block of them once all are: it may move them further;
 ///  - a rule that needs all of a variable at once (its norm, its rows) says
@@ -70,6 +74,14 @@ concept Rule = requires(const R r, typename R::State& state, const Variables& va
     { r.slots(state) } -> std::same_as<std::vector<Slot*>>;
   };
 };
+
+/// `rate`, if it is a finite number from 0 on; else throws InvalidArgument.
+double checked_rate(std::string_view rule, double rate);
+/// The learning rate of the coming step. Throws as `checked_rate`.
+template <class R>
+double next_rate(const R& rule, const typename R::State& state) {
+  return checked_rate(R::name, rule.learning_rate.at(state.count.steps));
+}
 
 /// Any rule, as a value.
 class AnyRule {
@@ -105,6 +117,11 @@ class AnyRule {
   void after(State& state, std::span<double> parameters, ThreadTeam& team) const {
     self_->after(state, parameters, team);
   }
+  /// What to evaluate with: an average of the variable's numbers, if the rule keeps one, else they
+  /// themselves.
+  Tensor average(State& state, const Variable& variable) const {
+    return self_->average(state, variable);
+  }
   /// Whether it has `after`.
   bool moves_all() const { return self_->moves_all(); }
   std::vector<Slot*> slots(State& state) const { return self_->slots(state); }
@@ -125,6 +142,7 @@ class AnyRule {
     virtual void before(State& state, const Variables& variables) const = 0;
     virtual void after(State& state, std::span<float> parameters, ThreadTeam& team) const = 0;
     virtual void after(State& state, std::span<double> parameters, ThreadTeam& team) const = 0;
+    virtual Tensor average(State& state, const Variable& variable) const = 0;
     virtual bool moves_all() const = 0;
     virtual std::vector<Slot*> slots(State& state) const = 0;
     virtual void describe(std::string_view path, Settings& out) const = 0;
@@ -152,7 +170,10 @@ class AnyRule {
     }
     State init(const Variables& variables) const override { return State(rule.init(variables)); }
     void check([[maybe_unused]] State& s) const override {
-      if constexpr (requires { rule.check(cast(s)); }) rule.check(cast(s));
+      if constexpr (requires { rule.check(cast(s)); })
+        rule.check(cast(s));
+      else if constexpr (requires { rule.learning_rate.at(cast(s).count.steps); })
+        (void)next_rate(rule, cast(s));
     }
     void begin(State& s, const Gradients& gradients) const override {
       rule.begin(cast(s), gradients);
@@ -171,6 +192,12 @@ class AnyRule {
     }
     void after(State& s, std::span<double> parameters, ThreadTeam& team) const override {
       after_all(s, parameters, team);
+    }
+    Tensor average([[maybe_unused]] State& s, const Variable& variable) const override {
+      if constexpr (requires { rule.average(cast(s), variable); })
+        return rule.average(cast(s), variable);
+      else
+        return variable.read();
     }
     bool moves_all() const override {
       return requires(typename R::State & s, std::span<float> parameters, ThreadTeam & team) {

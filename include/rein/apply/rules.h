@@ -14,3 +14,4 @@
 #include "rein/apply/rules/schedule_free.h"
 #include "rein/apply/rules/sign.h"
 #include "rein/apply/rules/trust_ratio.h"
+#include "rein/apply/rules/weight_average.h"

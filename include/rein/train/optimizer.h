@@ -61,6 +61,9 @@ class RuleOptimizer final : public Optimizer {
                        Where where = Where::here()) override;
   std::string name() const override { return std::string(rule_.name()); }
 
+  /// As Step::average. Throws InvalidArgument before the first update.
+  Tensor average(const Variable& variable, Where where = Where::here());
+
   /// The parameters, what the rule remembers, and its settings. Throws InvalidArgument before the
   /// first update, and if the rule does not list what it remembers.
   StateDict state(Where where = Where::here()) const;

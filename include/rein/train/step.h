@@ -96,6 +96,13 @@ class Step {
   /// itself shows it after the update.
   Tensor metric(size_t i) const;
 
+  /// What to evaluate a variable with: the average that the rule keeps of it (WeightAverage,
+  /// Lookahead, ScheduleFreeAdamW), or its numbers if there is none.
+  Tensor average(const Variable& variable, Where where = Where::here());
+  /// Calls `evaluate` while all parameters are their averages, then puts them back, to the bit. It
+  /// cannot train or save in there: InvalidArgument.
+  void with_averages(const std::function<void()>& evaluate, Where where = Where::here());
+
   /// By which the next loss will be multiplied; 1 without loss scaling.
   double loss_scale() const;
   /// How many steps have been run, those that a transform skipped included (a rule counts without

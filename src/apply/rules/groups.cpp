@@ -54,4 +54,9 @@ void RuleGroups::delta(std::span<T> d, State& state, BlockPlace place) const {
 template void RuleGroups::delta(std::span<float>, State&, BlockPlace) const;
 template void RuleGroups::delta(std::span<double>, State&, BlockPlace) const;
 
+Tensor RuleGroups::average(State& state, const Variable& variable) const {
+  const size_t g = state.group_of.at(variable.index);
+  return rule_of(g).average(state.states[g], variable);
+}
+
 }  // namespace rein

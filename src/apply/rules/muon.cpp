@@ -182,4 +182,9 @@ void Muon::delta(std::span<T> d, State& state, BlockPlace place) const {
 template void Muon::delta(std::span<float>, State&, BlockPlace) const;
 template void Muon::delta(std::span<double>, State&, BlockPlace) const;
 
+Tensor Muon::average(State& state, const Variable& variable) const {
+  return is_matrix(state, variable.index) ? variable.read()
+                                          : others.average(state.others, variable);
+}
+
 }  // namespace rein

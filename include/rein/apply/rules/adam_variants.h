@@ -35,7 +35,6 @@ struct Adamax {
   };
   SparseUpdate sparse_update() const { return sparse.value_or(SparseUpdate::dense); }
   State init(const Variables& variables) const;
-  void check(State& state) const { (void)next_rate(*this, state); }
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;
@@ -96,7 +95,6 @@ struct Nadam {
   };
   SparseUpdate sparse_update() const { return sparse.value_or(SparseUpdate::dense); }
   State init(const Variables& variables) const;
-  void check(State& state) const { (void)next_rate(*this, state); }
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;
@@ -155,7 +153,6 @@ struct RAdam {
   };
   SparseUpdate sparse_update() const { return sparse.value_or(SparseUpdate::dense); }
   State init(const Variables& variables) const;
-  void check(State& state) const { (void)next_rate(*this, state); }
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;

@@ -22,7 +22,6 @@ struct GradientDescent {
   };
   SparseUpdate sparse_update() const { return sparse.value_or(SparseUpdate::rows); }
   State init(const Variables& variables) const;
-  void check(State& state) const { (void)next_rate(*this, state); }
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;
@@ -68,7 +67,6 @@ struct Momentum {
     return sparse.value_or(form == RuleForm::tensorflow ? SparseUpdate::rows : SparseUpdate::dense);
   }
   State init(const Variables& variables) const;
-  void check(State& state) const { (void)next_rate(*this, state); }
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;

@@ -44,6 +44,7 @@ struct RuleGroups {
   void before(State& state, const Variables& variables) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;
+  Tensor average(State& state, const Variable& variable) const;
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {

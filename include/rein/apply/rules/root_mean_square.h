@@ -48,7 +48,6 @@ struct RMSProp {
     return sparse.value_or(form == RuleForm::tensorflow ? SparseUpdate::rows : SparseUpdate::dense);
   }
   State init(const Variables& variables) const;
-  void check(State& state) const { (void)next_rate(*this, state); }
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;
@@ -102,7 +101,6 @@ struct Adagrad {
     return sparse.value_or(by_rows ? SparseUpdate::rows : SparseUpdate::dense);
   }
   State init(const Variables& variables) const;
-  void check(State& state) const { (void)next_rate(*this, state); }
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;
@@ -147,7 +145,6 @@ struct Adadelta {
   };
   SparseUpdate sparse_update() const { return sparse.value_or(SparseUpdate::dense); }
   State init(const Variables& variables) const;
-  void check(State& state) const { (void)next_rate(*this, state); }
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;

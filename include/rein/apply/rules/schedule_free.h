@@ -41,7 +41,6 @@ struct ScheduleFreeAdamW {
   SparseUpdate sparse_update() const { return SparseUpdate::dense; }
   /// Throws InvalidArgument for beta1 = 0 too.
   State init(const Variables& variables) const;
-  void check(State& state) const { (void)next_rate(*this, state); }
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;

@@ -38,12 +38,4 @@ struct StepCount {
   }
 };
 
-/// `rate`, if it is a finite number from 0 on; else throws InvalidArgument.
-double checked_rate(std::string_view rule, double rate);
-/// The learning rate of the coming step. Throws as `checked_rate`.
-template <class R>
-double next_rate(const R& rule, const typename R::State& state) {
-  return checked_rate(R::name, rule.learning_rate.at(state.count.steps));
-}
-
 }  // namespace rein

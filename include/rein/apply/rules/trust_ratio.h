@@ -36,7 +36,6 @@ struct Lamb {
   };
   SparseUpdate sparse_update() const { return SparseUpdate::dense; }
   State init(const Variables& variables) const;
-  void check(State& state) const { (void)next_rate(*this, state); }
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;
@@ -84,7 +83,6 @@ struct Lars {
   };
   SparseUpdate sparse_update() const { return SparseUpdate::dense; }
   State init(const Variables& variables) const;
-  void check(State& state) const { (void)next_rate(*this, state); }
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;
