@@ -119,6 +119,10 @@ class Update {
 
   // Gradient -> delta -> parameters.
   void move(const T* gradient, BlockPlace place, size_t n) const {
+    const std::span<const T> all(gradient, n);
+    T* const parameters = parameters_ + place.offset;
+    place.parameters = parameters;
+    if (rule_.update(all, gradients_.scale, parameters, state_, place)) return;
     alignas(64) T tile[kTile];
     for (size_t at = 0; at < n; at += kTile) {
       const size_t m = std::min(kTile, n - at);

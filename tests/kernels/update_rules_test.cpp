@@ -38,8 +38,25 @@ constexpr LionNumbers kLion{.beta1 = 0.9, .new1 = 0.1, .beta2 = 0.99, .new2 = 0.
 constexpr RpropNumbers kRprop{.decrease = 0.5, .increase = 1.2, .min_step = 0.3, .max_step = 1.5};
 constexpr FtrlNumbers kFtrl{.rate = 0.5, .l1 = 0.4, .fixed = 0.7, .shrinkage = 0.1};
 
+// The update in one pass against its parts.
+Step adam_in_one(const char* name, double factor) {
+  return {name, 4,
+          [=](Arrays& x, size_t at, size_t n) {
+            adam_update(&x[0][at], factor, &x[3][at], &x[1][at], &x[2][at], kAdam, n);
+          },
+          [=](Arrays& x, size_t at, size_t n) {
+            std::vector<float> d(n + 1);
+            scale_into(&x[0][at], factor, d.data(), n);
+            adam(d.data(), &x[1][at], &x[2][at], kAdam, n);
+            add_into(&x[3][at], d.data(), n);
+          },
+          0};
+}
+
 std::vector<Step> steps() {
   return {
+      adam_in_one("adam in one", 0.37),
+      adam_in_one("adam in one, a factor that is no normal float", 1e-41),
       {"combine", 3,
        [](Arrays& x, size_t at, size_t n) {
          combine(0.3, &x[0][at], -1.7, &x[1][at], &x[2][at], n);
@@ -91,7 +108,7 @@ Arrays arrays_of(const Step& step, size_t n) {
     for (size_t i = 0; i < n; ++i) x[k][i] = std::abs(x[k][i]);
   };
   if (name == "ftrl") positive(1);
-  if (name == "adam" || name == "rprop" || name == "amsgrad") positive(2);
+  if (name.starts_with("adam") || name == "rprop" || name == "amsgrad") positive(2);
   if (name == "amsgrad") positive(3);
   return x;
 }

@@ -43,6 +43,8 @@ struct BlockPlace {
 ///  - `delta` turns a block of gradients of one variable into what is to be added to the
 ///    parameters, in place, and updates the slots there; called from several threads for different
 ///    blocks, it must not throw;
+///  - `update`, if it has one, does all of it for a block, to the same bits as scale, delta and
+///    addition one after the other, or returns false because it cannot with these settings;
 ///  - `slots`, of a State that does not list its fields, says what it remembers;
 ///  - `average(state, variable)`, if it has one, is what to evaluate with in place of the
 ///  variable's
@@ -110,6 +112,14 @@ class AnyRule {
   void delta(std::span<double> d, State& state, BlockPlace place) const {
     self_->delta(d, state, place);
   }
+  bool update(std::span<const float> gradient, double scale, float* parameters, State& state,
+              BlockPlace place) const {
+    return self_->update(gradient, scale, parameters, state, place);
+  }
+  bool update(std::span<const double> gradient, double scale, double* parameters, State& state,
+              BlockPlace place) const {
+    return self_->update(gradient, scale, parameters, state, place);
+  }
   void before(State& state, const Variables& variables) const { self_->before(state, variables); }
   void after(State& state, std::span<float> parameters, ThreadTeam& team) const {
     self_->after(state, parameters, team);
@@ -139,6 +149,10 @@ class AnyRule {
     virtual void begin(State& state, const Gradients& gradients) const = 0;
     virtual void delta(std::span<float> d, State& state, BlockPlace place) const = 0;
     virtual void delta(std::span<double> d, State& state, BlockPlace place) const = 0;
+    virtual bool update(std::span<const float> gradient, double scale, float* parameters,
+                        State& state, BlockPlace place) const = 0;
+    virtual bool update(std::span<const double> gradient, double scale, double* parameters,
+                        State& state, BlockPlace place) const = 0;
     virtual void before(State& state, const Variables& variables) const = 0;
     virtual void after(State& state, std::span<float> parameters, ThreadTeam& team) const = 0;
     virtual void after(State& state, std::span<double> parameters, ThreadTeam& team) const = 0;
@@ -184,6 +198,14 @@ class AnyRule {
     void delta(std::span<double> d, State& s, BlockPlace place) const override {
       rule.delta(d, cast(s), place);
     }
+    bool update(std::span<const float> gradient, double scale, float* parameters, State& s,
+                BlockPlace place) const override {
+      return update_all(gradient, scale, parameters, s, place);
+    }
+    bool update(std::span<const double> gradient, double scale, double* parameters, State& s,
+                BlockPlace place) const override {
+      return update_all(gradient, scale, parameters, s, place);
+    }
     void before([[maybe_unused]] State& s, [[maybe_unused]] const Variables& v) const override {
       if constexpr (requires { rule.before(cast(s), v); }) rule.before(cast(s), v);
     }
@@ -213,6 +235,14 @@ class AnyRule {
     void describe(std::string_view path, Settings& out) const override {
       out.fields.push_back({std::string(path), std::string(R::name)});
       if constexpr (HasFields<R>) rein::describe(path, rule, out);
+    }
+    template <class T>
+    bool update_all(std::span<const T> gradient, double scale, T* parameters, State& s,
+                    BlockPlace place) const {
+      if constexpr (requires { rule.update(gradient, scale, parameters, cast(s), place); })
+        return rule.update(gradient, scale, parameters, cast(s), place);
+      else
+        return false;
     }
     template <class T>
     void after_all([[maybe_unused]] State& s, [[maybe_unused]] std::span<T> parameters,

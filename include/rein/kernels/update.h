@@ -67,6 +67,13 @@ void ftrl(float* d, float* n, float* z, const float* w, const FtrlNumbers& a, si
 void ftrl(double* d, double* n, double* z, const double* w, const FtrlNumbers& a,
           size_t size) noexcept;
 
+/// scale_into, adam and add_into in one, to the same bits: what the step with `gradient` times
+/// `factor` makes of m, v and the parameters w.
+void adam_update(const float* gradient, double factor, float* w, float* m, float* v,
+                 const AdamNumbers& a, size_t n) noexcept;
+void adam_update(const double* gradient, double factor, double* w, double* m, double* v,
+                 const AdamNumbers& a, size_t n) noexcept;
+
 /// The same in plain loops, the oracles of the above.
 namespace ref {
 void scale_into(const float* x, double factor, float* out, size_t n) noexcept;

@@ -14,6 +14,20 @@ namespace {
   return dtype == DType::float32 ? static_cast<double>(static_cast<float>(x)) : x;
 }
 
+template <class R>
+kernels::AdamNumbers numbers_of(const R& rule, const AdamState& state, size_t variable) {
+  const auto& correction = state.corrections[variable];
+  // 1 - beta is of the rounded number in TensorFlow, of the decimal elsewhere.
+  const bool as_tensorflow = rule.form == RuleForm::tensorflow;
+  return {.beta1 = state.beta1,
+          .beta2 = state.beta2,
+          .new1 = 1 - (as_tensorflow ? state.beta1 : rule.beta1),
+          .new2 = 1 - (as_tensorflow ? state.beta2 : rule.beta2),
+          .rate = correction.rate,
+          .root_factor = correction.root_factor,
+          .epsilon = rule.epsilon};
+}
+
 }  // namespace
 
 template <bool kDecoupled>
@@ -66,16 +80,8 @@ template <bool kDecoupled>
 template <class T>
 void BasicAdam<kDecoupled>::delta(std::span<T> d, State& state, BlockPlace place) const {
   if (!kDecoupled) add_weights(d, place, weight_decay);
+  const auto numbers = numbers_of(*this, state, place.variable);
   const auto& correction = state.corrections[place.variable];
-  // 1 - beta is of the rounded number in TensorFlow, of the decimal elsewhere.
-  const bool as_tensorflow = form == RuleForm::tensorflow;
-  const kernels::AdamNumbers numbers{.beta1 = state.beta1,
-                                     .beta2 = state.beta2,
-                                     .new1 = 1 - (as_tensorflow ? state.beta1 : beta1),
-                                     .new2 = 1 - (as_tensorflow ? state.beta2 : beta2),
-                                     .rate = correction.rate,
-                                     .root_factor = correction.root_factor,
-                                     .epsilon = epsilon};
   T* const m = state.m.data<T>() + place.offset;
   T* const v = state.v.data<T>() + place.offset;
   if (epsilon_root == 0 && !amsgrad) {
@@ -101,11 +107,26 @@ void BasicAdam<kDecoupled>::delta(std::span<T> d, State& state, BlockPlace place
   if (kDecoupled) add_weights(d, place, -state.rate * weight_decay);
 }
 
+template <bool kDecoupled>
+template <class T>
+bool BasicAdam<kDecoupled>::update(std::span<const T> gradient, double scale, T* parameters,
+                                   State& state, BlockPlace place) const {
+  if (weight_decay != 0 || amsgrad || epsilon_root != 0) return false;
+  kernels::adam_update(gradient.data(), scale, parameters, state.m.data<T>() + place.offset,
+                       state.v.data<T>() + place.offset, numbers_of(*this, state, place.variable),
+                       gradient.size());
+  return true;
+}
+
 template struct BasicAdam<false>;
 template struct BasicAdam<true>;
 template void Adam::delta(std::span<float>, State&, BlockPlace) const;
 template void Adam::delta(std::span<double>, State&, BlockPlace) const;
 template void AdamW::delta(std::span<float>, State&, BlockPlace) const;
 template void AdamW::delta(std::span<double>, State&, BlockPlace) const;
+template bool Adam::update(std::span<const float>, double, float*, State&, BlockPlace) const;
+template bool Adam::update(std::span<const double>, double, double*, State&, BlockPlace) const;
+template bool AdamW::update(std::span<const float>, double, float*, State&, BlockPlace) const;
+template bool AdamW::update(std::span<const double>, double, double*, State&, BlockPlace) const;
 
 }  // namespace rein

@@ -173,4 +173,14 @@ void ftrl(double* d, double* n, double* z, const double* w, const FtrlNumbers& a
   ftrl_step(d, n, z, w, a, size);
 }
 
+void adam_update(const double* gradient, double factor, double* w, double* m, double* v,
+                 const AdamNumbers& a, size_t n) noexcept {
+  for (size_t i = 0; i < n; ++i) {
+    double d;
+    scale(gradient + i, factor, &d, 1);
+    adam_step(&d, m + i, v + i, a, 1);
+    add(w + i, &d, 1);
+  }
+}
+
 }  // namespace rein::kernels

@@ -4,6 +4,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/prefetch.h"
 #include "rein/kernels/norm.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -21,13 +22,16 @@ HWY_INLINE V load(D d, const float* x) {
 }
 
 // Four sums side by side, so that additions need not wait for each other.
-template <class T>
+template <bool kPrefetch, class T>
 HWY_INLINE double sum(const T* x, size_t n) {
   const D d;
   const size_t lanes = hn::Lanes(d);
   V a = hn::Zero(d), b = a, c = a, e = a;
   size_t i = 0;
   for (; i + 4 * lanes <= n; i += 4 * lanes) {
+    constexpr size_t kLine = 64 / sizeof(T);
+    if constexpr (kPrefetch)
+      for (size_t k = 0; k < 4 * lanes; k += kLine) prefetch(x + i + k);
     const V x0 = load(d, x + i), x1 = load(d, x + i + lanes);
     const V x2 = load(d, x + i + 2 * lanes), x3 = load(d, x + i + 3 * lanes);
     a = hn::MulAdd(x0, x0, a);
@@ -40,8 +44,12 @@ HWY_INLINE double sum(const T* x, size_t n) {
   return total;
 }
 
-double sum_floats(const float* x, size_t n) { return sum(x, n); }
-double sum_doubles(const double* x, size_t n) { return sum(x, n); }
+double sum_floats(const float* x, size_t n) {
+  return prefetch_pays() ? sum<true>(x, n) : sum<false>(x, n);
+}
+double sum_doubles(const double* x, size_t n) {
+  return prefetch_pays() ? sum<true>(x, n) : sum<false>(x, n);
+}
 
 }  // namespace
 }  // namespace HWY_NAMESPACE

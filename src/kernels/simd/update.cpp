@@ -4,9 +4,12 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 
+#include "kernels/prefetch.h"
 #include "kernels/simd/tail-inl.h"
 #include "rein/kernels/update.h"
 
@@ -206,6 +209,38 @@ void ftrl_step(float* g, float* n, float* z, const float* w, const FtrlNumbers& 
   step_through<3>({g, n, z}, size, Ftrl(D(), a), w);
 }
 
+template <bool kPrefetch>
+void adam_stream(const float* g, float factor, float* w, float* m, float* v, const AdamNumbers& a,
+                 size_t n) {
+  const D d;
+  const Adam adam(d, a);
+  const V f = hn::Set(d, factor);
+  const auto step = [&](V gradient, V& mean, V& square, V parameters) HWY_ATTR {
+    adam.moments(hn::Mul(gradient, f), mean, square);
+    return hn::Add(parameters, adam.delta(mean, square));
+  };
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
+    if constexpr (kPrefetch) prefetch(g + i), prefetch(m + i), prefetch(v + i), prefetch(w + i);
+    V mean = hn::LoadU(d, m + i), square = hn::LoadU(d, v + i);
+    hn::StoreU(step(hn::LoadU(d, g + i), mean, square, hn::LoadU(d, w + i)), d, w + i);
+    hn::StoreU(mean, d, m + i);
+    hn::StoreU(square, d, v + i);
+  }
+  if (const size_t rest = n - i; rest > 0) {
+    V mean = load_first(d, m + i, rest), square = load_first(d, v + i, rest);
+    const V moved = step(load_first(d, g + i, rest), mean, square, load_first(d, w + i, rest));
+    store_first(moved, d, w + i, rest);
+    store_first(mean, d, m + i, rest);
+    store_first(square, d, v + i, rest);
+  }
+}
+
+void adam_whole(const float* g, float factor, float* w, float* m, float* v, const AdamNumbers& a,
+                size_t n) {
+  (prefetch_pays() ? adam_stream<true> : adam_stream<false>)(g, factor, w, m, v, a, n);
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace rein::kernels
@@ -223,14 +258,19 @@ HWY_EXPORT(amsgrad_step);
 HWY_EXPORT(lion_step);
 HWY_EXPORT(rprop_step);
 HWY_EXPORT(ftrl_step);
+HWY_EXPORT(adam_whole);
+
+// Whether a factor is no normal number as a float, though it is in double.
+bool vanishes(double factor) {
+  return factor != 0 && std::abs(static_cast<float>(factor)) < std::numeric_limits<float>::min();
+}
 }  // namespace
 
 void scale_into(const float* x, double factor, float* out, size_t n) noexcept {
-  const float rounded = static_cast<float>(factor);
-  if (factor != 0 && std::abs(rounded) < std::numeric_limits<float>::min())
+  if (vanishes(factor))
     ref::scale_into(x, factor, out, n);
   else
-    HWY_DYNAMIC_DISPATCH(scale)(x, rounded, out, n);
+    HWY_DYNAMIC_DISPATCH(scale)(x, static_cast<float>(factor), out, n);
 }
 bool clip_in_place(float* x, float lo, float hi, size_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(clip)(x, lo, hi, n);
@@ -255,6 +295,20 @@ void rprop(float* d, float* previous, float* step, const RpropNumbers& a, size_t
 void ftrl(float* d, float* n, float* z, const float* w, const FtrlNumbers& a,
           size_t size) noexcept {
   HWY_DYNAMIC_DISPATCH(ftrl_step)(d, n, z, w, a, size);
+}
+void adam_update(const float* gradient, double factor, float* w, float* m, float* v,
+                 const AdamNumbers& a, size_t n) noexcept {
+  if (!vanishes(factor)) {
+    HWY_DYNAMIC_DISPATCH(adam_whole)(gradient, static_cast<float>(factor), w, m, v, a, n);
+    return;
+  }
+  float d[256];
+  for (size_t i = 0; i < n; i += std::size(d)) {
+    const size_t count = std::min(std::size(d), n - i);
+    scale_into(gradient + i, factor, d, count);
+    adam(d, m + i, v + i, a, count);
+    add_into(w + i, d, count);
+  }
 }
 }  // namespace rein::kernels
 #endif

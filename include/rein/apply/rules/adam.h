@@ -64,6 +64,9 @@ struct BasicAdam {
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;
+  template <class T>
+  bool update(std::span<const T> gradient, double scale, T* parameters, State& state,
+              BlockPlace place) const;
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
