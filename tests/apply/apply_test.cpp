@@ -1,4 +1,4 @@
-// What apply_updates does with each kind of gradient, whatever the rule.
+// What apply_updates does, whatever the rule; rule_properties_test.cpp goes through all rules.
 #include "rein/apply/apply.h"
 
 #include <gtest/gtest.h>
@@ -47,51 +47,6 @@ TEST(ApplyUpdates, MultipliesThePendingScaleIn) {
   }
 }
 
-TEST(ApplyUpdates, AbsentGradientsLeaveVariableAndSlotsAlone) {
-  for (const AnyRule& rule : kRules) {
-    Variables vars;
-    const Variable a = add_variable(vars, "a", {3}, {1, 2, 3});
-    const Variable b = add_variable(vars, "b", {2}, {4, 5});
-    auto state = rule.init(vars);
-    Gradients g(vars);
-    g.set(0, vector({1, 1, 1}));
-    g.set(1, vector({1, 1}));
-    ThreadTeam team(1);
-    apply_updates(vars, g, rule, state, {}, team);
-    std::vector<std::vector<double>> of_b{numbers(b.read())};
-    for (Slot* slot : rule.slots(state)) of_b.push_back(numbers(slot->read(b)));
-    const auto a_before = numbers(a.read());
-    g.set(1, {});
-    apply_updates(vars, g, rule, state, {}, team);
-    std::vector<std::vector<double>> after{numbers(b.read())};
-    for (Slot* slot : rule.slots(state)) after.push_back(numbers(slot->read(b)));
-    EXPECT_EQ(after, of_b) << rule.name();
-    EXPECT_NE(numbers(a.read()), a_before);
-  }
-}
-
-TEST(ApplyUpdates, SkippedStepsTouchNothing) {
-  for (const AnyRule& rule : kRules) {
-    Variables with, without;
-    for (Variables* vars : {&with, &without}) add_variable(*vars, "w", {3}, {1, 2, 3});
-    auto a = rule.init(with), b = rule.init(without);
-    ThreadTeam team(1);
-    for (int step = 0; step < 4; ++step) {
-      Gradients g(with), h(without);
-      g.set(0, vector({1, -1, 0.5}));
-      h.set(0, vector({1, -1, 0.5}));
-      apply_updates(with, g, rule, a, {}, team);
-      apply_updates(without, h, rule, b, {}, team);
-      const Snapshot before(with, rule, a);
-      g.set(0, vector({std::nan(""), 1e30, 7}));
-      apply_updates(with, g, rule, a, {.skip = true}, team);
-      EXPECT_EQ(Snapshot(with, rule, a), before) << rule.name();
-    }
-    // The count of bias corrections did not advance either.
-    EXPECT_EQ(Snapshot(with, rule, a), Snapshot(without, rule, b)) << rule.name();
-  }
-}
-
 TEST(ApplyUpdates, SparseRowsMoveAlone) {
   const AnyRule rule = Momentum{.learning_rate = 0.5, .momentum = 0.5};
   Variables vars;
@@ -109,26 +64,6 @@ TEST(ApplyUpdates, SparseRowsMoveAlone) {
   EXPECT_EQ(numbers(rule.slots(state)[0]->read(w)), (std::vector<double>{1, 1, 0, 0, 2, 4}));
 }
 
-TEST(ApplyUpdates, SparseAsDenseWhereTheRuleDecaysEverywhere) {
-  for (const AnyRule& rule : {AnyRule(Adam{.learning_rate = 0.1}),
-                              AnyRule(Momentum{.learning_rate = 0.1, .form = RuleForm::keras})}) {
-    Variables one, other;
-    for (Variables* vars : {&one, &other}) add_variable(*vars, "w", {3, 2}, {1, 1, 1, 1, 1, 1});
-    auto a = rule.init(one), b = rule.init(other);
-    ThreadTeam team(1);
-    Gradients sparse(one), dense(other);
-    for (const Gradient& slices :
-         {rows({2, 0, 2}, {3, 2}, {1, 2, 3, 4, 5, 6}), rows({1}, {3, 2}, {1, -1})}) {
-      sparse.set(0, slices);
-      dense.set(0, to_dense(slices.sparse()));
-      apply_updates(one, sparse, rule, a, {}, team);
-      apply_updates(other, dense, rule, b, {}, team);
-      EXPECT_EQ(sparse.kind(0), Gradients::Kind::sparse);
-      EXPECT_EQ(Snapshot(one, rule, a), Snapshot(other, rule, b)) << rule.name();
-    }
-  }
-}
-
 TEST(ApplyUpdates, ASparseGradientWithoutRowsMovesNothingUnderRows) {
   const AnyRule rule = GradientDescent{.learning_rate = 1};
   Variables vars;
@@ -139,33 +74,6 @@ TEST(ApplyUpdates, ASparseGradientWithoutRowsMovesNothingUnderRows) {
   ThreadTeam team(1);
   apply_updates(vars, g, rule, state, {}, team);
   EXPECT_EQ(numbers(w.read()), std::vector<double>(6, 1.0));
-}
-
-TEST(ApplyUpdates, SameBitsForAnyNumberOfThreads) {
-  const size_t sizes[] = {40000, 3, 16384, 16385, 1};
-  for (const AnyRule& rule : kRules) {
-    std::vector<std::vector<double>> first;
-    for (int threads : {1, 2, 3}) {
-      Variables vars;
-      for (size_t n : sizes)
-        add_variable(vars, std::to_string(n), {static_cast<int64_t>(n)}, noise(n, n));
-      add_variable(vars, "rows", {5000, 8}, noise(40000, 9));
-      std::vector<int64_t> indices;
-      for (int64_t k = 0; k < 4000; ++k) indices.push_back(k * 7 % 5000);
-      auto state = rule.init(vars);
-      ThreadTeam team(threads);
-      for (uint64_t step = 0; step < 3; ++step) {
-        Gradients g(vars);
-        for (size_t i = 0; i < 5; ++i) g.set(i, vector(noise(sizes[i], 100 * step + i)));
-        g.set(5, rows(indices, {5000, 8}, noise(32000, step)));
-        g.scale = 0.3;
-        apply_updates(vars, g, rule, state, {}, team);
-      }
-      const Snapshot got(vars, rule, state);
-      if (threads == 1) first = got.numbers_of;
-      EXPECT_EQ(got.numbers_of, first) << rule.name() << " " << threads;
-    }
-  }
 }
 
 TEST(ApplyUpdates, PaddingStaysZero) {

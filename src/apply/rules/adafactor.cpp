@@ -98,6 +98,8 @@ Adafactor::State Adafactor::init(const Variables& variables) const {
     reject(name, "beta2_decay", "a finite number up to 0", beta2_decay);
   check_from_zero(name, "epsilon1", epsilon1);
   check_from_zero(name, "epsilon2", epsilon2);
+  if (min_factored < 0)
+    reject(name, "min_factored", "a number from 0 on", static_cast<double>(min_factored));
   if (!(clip_threshold > 0)) reject(name, "clip_threshold", "above 0", clip_threshold);
   State state;
   state.count.start(variables);

@@ -17,12 +17,10 @@ namespace {
 template <class R>
 kernels::AdamNumbers numbers_of(const R& rule, const AdamState& state, size_t variable) {
   const auto& correction = state.corrections[variable];
-  // 1 - beta is of the rounded number in TensorFlow, of the decimal elsewhere.
-  const bool as_tensorflow = rule.form == RuleForm::tensorflow;
   return {.beta1 = state.beta1,
           .beta2 = state.beta2,
-          .new1 = 1 - (as_tensorflow ? state.beta1 : rule.beta1),
-          .new2 = 1 - (as_tensorflow ? state.beta2 : rule.beta2),
+          .new1 = state.new1,
+          .new2 = 1 - (rule.form == RuleForm::tensorflow ? state.beta2 : rule.beta2),
           .rate = correction.rate,
           .root_factor = correction.root_factor,
           .epsilon = rule.epsilon};
@@ -39,7 +37,6 @@ AdamState BasicAdam<kDecoupled>::init(const Variables& variables) const {
   State state;
   // PyTorch keeps settings in double until they meet the numbers.
   state.dtype = counts_steps(form) ? variables.dtype() : DType::float64;
-  state.beta1 = rounded(state.dtype, beta1);
   state.beta2 = rounded(state.dtype, beta2);
   state.count.start(variables);
   state.corrections.resize(variables.size());
@@ -50,8 +47,19 @@ AdamState BasicAdam<kDecoupled>::init(const Variables& variables) const {
 }
 
 template <bool kDecoupled>
+void BasicAdam<kDecoupled>::check(State& state) const {
+  (void)next_rate(*this, state);
+  (void)checked_fraction(name, "beta1", beta1.at(state.count.steps));
+}
+
+template <bool kDecoupled>
 void BasicAdam<kDecoupled>::begin(State& state, const Gradients& gradients) const {
+  check(state);
   state.rate = next_rate(*this, state);
+  const double decimal = beta1.at(state.count.steps);
+  state.beta1 = rounded(state.dtype, decimal);
+  // 1 - beta is of the rounded number in TensorFlow, of the decimal elsewhere.
+  state.new1 = 1 - (form == RuleForm::tensorflow ? state.beta1 : decimal);
   state.count.advance(gradients);
   if (!counts_steps(form)) {
     for (size_t i = 0; i < state.corrections.size(); ++i) {

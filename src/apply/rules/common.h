@@ -18,8 +18,9 @@ namespace rein {
 
 /// What can be known of a schedule before the first step.
 void check_rate(std::string_view rule, const Schedule& rate);
-/// In [0, 1).
-void check_fraction(std::string_view rule, std::string_view setting, double value);
+void check_fraction(std::string_view rule, std::string_view setting, const Schedule& value);
+/// `value`, if it is in [0, 1).
+double checked_fraction(std::string_view rule, std::string_view setting, double value);
 /// A finite number from 0 on.
 void check_from_zero(std::string_view rule, std::string_view setting, double value);
 void check_form(std::string_view rule, RuleForm form, std::initializer_list<RuleForm> known);

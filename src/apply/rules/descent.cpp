@@ -44,15 +44,22 @@ Momentum::State Momentum::init(const Variables& variables) const {
   return state;
 }
 
+void Momentum::check(State& state) const {
+  (void)next_rate(*this, state);
+  (void)checked_fraction(name, "momentum", momentum.at(state.count.steps));
+}
+
 void Momentum::begin(State& state, const Gradients& gradients) const {
+  check(state);
   state.rate = next_rate(*this, state);
+  state.momentum = momentum.at(state.count.steps);
   state.count.advance(gradients);
 }
 
 template <class T>
 void Momentum::delta(std::span<T> d, State& state, BlockPlace place) const {
   T* a = state.accumulator.data<T>() + place.offset;
-  const T mu = static_cast<T>(momentum), rate = static_cast<T>(state.rate);
+  const T mu = static_cast<T>(state.momentum), rate = static_cast<T>(state.rate);
   decay_gradient(*this, d, place);
   if (form == RuleForm::keras) {
     for (size_t i = 0; i < d.size(); ++i) {

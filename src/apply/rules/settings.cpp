@@ -47,8 +47,13 @@ void check_rate(std::string_view rule, const Schedule& rate) {
   if (rate.is_constant()) checked_rate(rule, rate.at(0));
 }
 
-void check_fraction(std::string_view rule, std::string_view setting, double value) {
+double checked_fraction(std::string_view rule, std::string_view setting, double value) {
   if (!(value >= 0 && value < 1)) reject(rule, setting, "in [0, 1)", value);
+  return value;
+}
+
+void check_fraction(std::string_view rule, std::string_view setting, const Schedule& value) {
+  if (value.is_constant()) checked_fraction(rule, setting, value.at(0));
 }
 
 void check_from_zero(std::string_view rule, std::string_view setting, double value) {

@@ -17,7 +17,7 @@ struct AdamState {
 
   DType dtype = DType::float32;  // to which settings are rounded before they are used
   double beta1 = 0, beta2 = 0;
-  double rate = 0;
+  double rate = 0, new1 = 0;            // of this step; new1: weight of the gradient in m
   std::vector<Correction> corrections;  // per variable, of this step
   Slot m, v, v_max;
 
@@ -41,16 +41,18 @@ struct AdamState {
 ///    variable: it rests while the gradient is absent. Optax has epsilon_root too:
 ///    sqrt(v / (1 - b2) + epsilon_root).
 /// `amsgrad` puts the largest v so far in the place of v (Reddi, Kale, Kumar: "On the convergence
-/// of Adam and beyond", 2018); in Optax's form the largest v / (1 - b2). Weight decay is coupled in
-/// Adam and decoupled in AdamW, whose default is PyTorch's (Keras has 0.004, Optax 1e-4). Sparse:
-/// as the dense gradient, m and v decay everywhere, as in TensorFlow. With `sparse =
-/// SparseUpdate::rows` only the rows that are there move and decay
-/// (tf.contrib.opt.LazyAdamOptimizer, torch.optim.SparseAdam).
+/// of Adam and beyond", 2018); in Optax's form the largest v / (1 - b2). `beta1` may follow the
+/// step (OneCycleMomentum); b1 is then what it would be had it always been so, but in TensorFlow's
+/// form the product. Weight decay is coupled in Adam and decoupled in AdamW, whose default is
+/// PyTorch's (Keras has 0.004, Optax 1e-4). Sparse: as the dense gradient, m and v decay
+/// everywhere, as in TensorFlow. With `sparse = SparseUpdate::rows` only the rows that are there
+/// move and decay (tf.contrib.opt.LazyAdamOptimizer, torch.optim.SparseAdam).
 template <bool kDecoupled>
 struct BasicAdam {
   static constexpr std::string_view name = kDecoupled ? "AdamW" : "Adam";
   Schedule learning_rate = 1e-3;
-  double beta1 = 0.9, beta2 = 0.999;
+  Schedule beta1 = 0.9;
+  double beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = kDecoupled ? 0.01 : 0;
   bool amsgrad = false;
@@ -61,6 +63,7 @@ struct BasicAdam {
   using State = AdamState;
   SparseUpdate sparse_update() const { return sparse.value_or(SparseUpdate::dense); }
   State init(const Variables& variables) const;
+  void check(State& state) const;
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;

@@ -41,11 +41,12 @@ struct GradientDescent {
 ///    path as TensorFlow's while the rate is constant;
 ///  - pytorch: a = momentum a + (1 - dampening) g, but a = g at a variable's first gradient; then
 ///    as TensorFlow's (SGD).
-/// Sparse: rows that are there in TensorFlow's form, else as the dense gradient.
+/// `momentum` may follow the step (OneCycleMomentum). Sparse: rows that are there in TensorFlow's
+/// form, else as the dense gradient.
 struct Momentum {
   static constexpr std::string_view name = "Momentum";
   Schedule learning_rate = 0.01;
-  double momentum = 0.9;
+  Schedule momentum = 0.9;
   bool use_nesterov = false;
   double dampening = 0;  // of the PyTorch form; not with Nesterov
   double weight_decay = 0;
@@ -55,8 +56,8 @@ struct Momentum {
 
   struct State {
     StepCount count;
-    double rate = 0;
-    Slot accumulator;  // "momentum"
+    double rate = 0, momentum = 0;  // of this step
+    Slot accumulator;               // "momentum"
     template <class Self, class F>
     static void fields(Self& self, F&& f) {
       f("count", self.count);
@@ -67,6 +68,7 @@ struct Momentum {
     return sparse.value_or(form == RuleForm::tensorflow ? SparseUpdate::rows : SparseUpdate::dense);
   }
   State init(const Variables& variables) const;
+  void check(State& state) const;
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;
