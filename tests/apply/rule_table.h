@@ -14,6 +14,7 @@ namespace rein {
 struct RuleRow {
   std::string name;
   AnyRule rule;
+  bool by_rows = false;  // whether rows of a sparse gradient of the first variable are moved alone
 };
 
 /// None of the settings does nothing.
@@ -23,10 +24,10 @@ inline std::vector<RuleRow> rule_table(const Schedule& rate = 0.05) {
   const auto rows = SparseUpdate::rows;
   const auto decoupled = Decay::decoupled;
   return {
-      {"descent", GradientDescent{.learning_rate = rate, .weight_decay = 0.1}},
+      {"descent", GradientDescent{.learning_rate = rate, .weight_decay = 0.1}, true},
       {"descent dense",
        GradientDescent{.learning_rate = rate, .weight_decay = 0.1, .sparse = SparseUpdate::dense}},
-      {"momentum", Momentum{.learning_rate = rate, .weight_decay = 0.1, .decay = decoupled}},
+      {"momentum", Momentum{.learning_rate = rate, .weight_decay = 0.1, .decay = decoupled}, true},
       {"momentum keras",
        Momentum{.learning_rate = rate, .use_nesterov = true, .weight_decay = 0.1, .form = keras}},
       {"momentum pytorch", Momentum{.learning_rate = rate, .dampening = 0.2, .form = pytorch}},
@@ -34,19 +35,20 @@ inline std::vector<RuleRow> rule_table(const Schedule& rate = 0.05) {
       {"adam keras", Adam{.learning_rate = rate, .amsgrad = true, .form = keras}},
       {"adam pytorch", Adam{.learning_rate = rate, .weight_decay = 0.1, .form = pytorch}},
       {"adam optax", Adam{.learning_rate = rate, .epsilon_root = 1e-6, .form = optax}},
-      {"adam lazy", Adam{.learning_rate = rate, .sparse = rows}},
+      {"adam lazy", Adam{.learning_rate = rate, .sparse = rows}, true},
       {"adamw", AdamW{.learning_rate = rate, .weight_decay = 0.1}},
       {"adamw optax", AdamW{.learning_rate = rate, .amsgrad = true, .form = optax}},
-      {"adamw lazy", AdamW{.learning_rate = rate, .amsgrad = true, .sparse = rows}},
+      {"adamw lazy", AdamW{.learning_rate = rate, .amsgrad = true, .sparse = rows}, true},
       {"adamax", Adamax{.learning_rate = rate, .weight_decay = 0.1}},
-      {"adamax keras", Adamax{.learning_rate = rate, .form = keras, .sparse = rows}},
+      {"adamax keras", Adamax{.learning_rate = rate, .form = keras, .sparse = rows}, true},
       {"nadam", Nadam{.learning_rate = rate, .weight_decay = 0.1}},
-      {"nadam tensorflow", Nadam{.learning_rate = rate, .form = tensorflow, .sparse = rows}},
+      {"nadam tensorflow", Nadam{.learning_rate = rate, .form = tensorflow, .sparse = rows}, true},
       {"nadam keras", Nadam{.learning_rate = rate, .form = keras}},
       {"nadam optax", Nadam{.learning_rate = rate, .form = optax}},
       {"radam", RAdam{.learning_rate = rate, .beta2 = 0.8, .weight_decay = 0.1}},
-      {"radam optax", RAdam{.learning_rate = rate, .beta2 = 0.8, .form = optax, .sparse = rows}},
-      {"rmsprop", RMSProp{.learning_rate = rate, .momentum = 0.5, .epsilon = 0.1}},
+      {"radam optax", RAdam{.learning_rate = rate, .beta2 = 0.8, .form = optax, .sparse = rows},
+       true},
+      {"rmsprop", RMSProp{.learning_rate = rate, .momentum = 0.5, .epsilon = 0.1}, true},
       {"rmsprop keras", RMSProp{.learning_rate = rate,
                                 .epsilon = 0.1,
                                 .centered = true,
@@ -55,18 +57,18 @@ inline std::vector<RuleRow> rule_table(const Schedule& rate = 0.05) {
                                 .form = keras}},
       {"rmsprop pytorch", RMSProp{.learning_rate = rate, .momentum = 0.5, .form = pytorch}},
       {"rmsprop optax", RMSProp{.learning_rate = rate, .epsilon_in_root = false, .form = optax}},
-      {"adagrad", Adagrad{.learning_rate = rate, .weight_decay = 0.1}},
+      {"adagrad", Adagrad{.learning_rate = rate, .weight_decay = 0.1}, true},
       {"adagrad keras", Adagrad{.learning_rate = rate, .form = keras}},
-      {"adagrad pytorch", Adagrad{.learning_rate = rate, .rate_decay = 0.1, .form = pytorch}},
+      {"adagrad pytorch", Adagrad{.learning_rate = rate, .rate_decay = 0.1, .form = pytorch}, true},
       {"adagrad optax", Adagrad{.learning_rate = rate, .form = optax}},
       {"adadelta", Adadelta{.learning_rate = rate, .weight_decay = 0.1}},
-      {"adadelta lazy", Adadelta{.learning_rate = rate, .sparse = rows}},
-      {"ftrl", Ftrl{.learning_rate = rate, .l1 = 0.01, .l2 = 0.01, .l2_shrinkage = 0.01}},
-      {"ftrl power", Ftrl{.learning_rate = rate, .learning_rate_power = -0.4, .beta = 0.1}},
+      {"adadelta lazy", Adadelta{.learning_rate = rate, .sparse = rows}, true},
+      {"ftrl", Ftrl{.learning_rate = rate, .l1 = 0.01, .l2 = 0.01, .l2_shrinkage = 0.01}, true},
+      {"ftrl power", Ftrl{.learning_rate = rate, .learning_rate_power = -0.4, .beta = 0.1}, true},
       {"lion", Lion{.learning_rate = rate, .weight_decay = 0.1}},
-      {"lion lazy", Lion{.learning_rate = rate, .sparse = rows}},
+      {"lion lazy", Lion{.learning_rate = rate, .sparse = rows}, true},
       {"rprop", Rprop{}},
-      {"rprop lazy", Rprop{.sparse = rows}},
+      {"rprop lazy", Rprop{.sparse = rows}, true},
       {"lamb", Lamb{.learning_rate = rate, .weight_decay = 0.1}},
       {"lamb keras", Lamb{.learning_rate = rate, .weight_decay = 0.1, .form = keras}},
       {"lars", Lars{.learning_rate = rate, .use_nesterov = true, .weight_decay = 0.1}},
@@ -77,9 +79,11 @@ inline std::vector<RuleRow> rule_table(const Schedule& rate = 0.05) {
       {"muon", Muon{.learning_rate = rate, .weight_decay = 0.1, .column_blocks = 2}},
       {"muon optax", Muon{.learning_rate = rate, .scale = MuonScale::rms, .form = optax}},
       {"schedule free", ScheduleFreeAdamW{.learning_rate = rate, .weight_decay = 0.1}},
-      {"groups", RuleGroups{.groups = {{"b*", Adam{.learning_rate = rate}},
-                                       {"e*", Adagrad{.learning_rate = rate}}},
-                            .otherwise = Lamb{.learning_rate = rate}}},
+      {"groups",
+       RuleGroups{
+           .groups = {{"b*", Adam{.learning_rate = rate}}, {"e*", Adagrad{.learning_rate = rate}}},
+           .otherwise = Lamb{.learning_rate = rate}},
+       true},
   };
 }
 

@@ -20,7 +20,7 @@ std::vector<RuleRow> rules() {
 
 TEST(StepState, EagerRecordedAndRestoredTrajectoriesAreEqualToTheBit) {
   for (const DType dtype : {DType::float32, DType::float64})
-    for (const auto& [name, rule] : rules()) {
+    for (const auto& [name, rule, by_rows] : rules()) {
       SmallModel eager(dtype), recorded(dtype), restored(dtype);
       RuleOptimizer optimizer(rule);
       Step step = record(recorded.cost(), recorded.vars, clips(), rule);

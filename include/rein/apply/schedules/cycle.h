@@ -80,8 +80,8 @@ struct OneCycle {
   }
 };
 
-/// The momentum that goes with OneCycle: from max down to base while the rate rises, and back to
-/// max (cycle_momentum of OneCycleLR).
+/// The momentum that goes with OneCycle (of Momentum, or Adam's beta1): from max down to base while
+/// the rate rises, and back to max (cycle_momentum of OneCycleLR).
 struct OneCycleMomentum {
   static constexpr std::string_view name = "OneCycleMomentum";
   double base = 0.85, max = 0.95;
