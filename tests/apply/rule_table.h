@@ -79,6 +79,8 @@ inline std::vector<RuleRow> rule_table(const Schedule& rate = 0.05) {
       {"muon", Muon{.learning_rate = rate, .weight_decay = 0.1, .column_blocks = 2}},
       {"muon optax", Muon{.learning_rate = rate, .scale = MuonScale::rms, .form = optax}},
       {"schedule free", ScheduleFreeAdamW{.learning_rate = rate, .weight_decay = 0.1}},
+      {"average", WeightAverage{.rule = Adam{.learning_rate = rate}}},
+      {"lookahead", Lookahead{.rule = Lion{.learning_rate = rate}, .sync_period = 3}},
       {"groups",
        RuleGroups{
            .groups = {{"b*", Adam{.learning_rate = rate}}, {"e*", Adagrad{.learning_rate = rate}}},
