@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # bench/steps.sh [RUNS]: measures every shape of `rein bench step` at 1 and 2 threads, RUNS times (5),
-# prints a table, and puts it into docs/performance.md. Takes about five minutes; wants a quiet machine.
+# prints a table, and puts it into docs/performance.md, in the place of the one of the same processor if there
+# is one. Takes about five minutes; wants a quiet machine.
 set -eu
 cd "$(dirname "$0")/.."
 runs=${1:-5}
@@ -26,8 +27,10 @@ for line in open(sys.argv[1]):
 def best(of, key):  # the fastest step, and the median of the runs' bests as the share
     return min(r["ms_min"] for r in of), statistics.median(r[key] for r in of)
 
-cpu = re.search(r"Model name:\s*(.*)", subprocess.run(["lscpu"], capture_output=True, text=True).stdout)[1]
-lines = [f"`bench/steps.sh`, {cpu}, 2 cores; the fastest step, and the median of the shares of {len(runs['seed'][1])} runs:", "",
+lscpu = subprocess.run(["lscpu"], capture_output=True, text=True).stdout
+cpu = re.search(r"Model name:\s*(.*)", lscpu)[1] + (" with AMX" if "amx_tile" in lscpu else "")
+head = f"`bench/steps.sh`, {cpu}, 2 cores;"
+lines = [f"{head} the fastest step, and the median of the shares of {len(runs['seed'][1])} runs:", "",
          "| shape | 1 thread, ms | share | 2 threads, ms | share | peak MB | allocations | first step after, ms |",
          "|---|---|---|---|---|---|---|---|"]
 for shape, threads in runs.items():
@@ -39,6 +42,9 @@ for shape, threads in runs.items():
 table = "\n".join(lines)
 print(table)
 page = open("docs/performance.md").read()
-page = re.sub(r"(<!-- steps:begin -->\n).*?(<!-- steps:end -->)", lambda m: m[1] + table + "\n" + m[2], page, flags=re.S)
-open("docs/performance.md", "w").write(page)
+begin, end = "<!-- steps:begin -->\n", "<!-- steps:end -->"
+before, rest = page.split(begin)
+tables, after = rest.split(end)
+tables = [t.strip() for t in re.split(r"(?m)^(?=`bench/steps.sh`)", tables) if t.strip() and not t.startswith(head)]
+open("docs/performance.md", "w").write(before + begin + "\n\n".join([*tables, table]) + "\n" + end + after)
 PY

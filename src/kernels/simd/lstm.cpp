@@ -199,8 +199,9 @@ void weight_panel(const LstmSizes& s, const LstmBackward<float>& b, float* sums_
 // Groups of rows: two threads share a batch of 128 in halves. Rows are computed alike in every
 // group, so their number may follow the team's.
 template <class F>
-void for_row_groups(ThreadTeam& team, int64_t rows, const F& f) {
-  const int64_t groups = std::clamp<int64_t>(rows / kTileRows, 1, team.size());
+void for_row_groups(ThreadTeam& team, int64_t rows, int64_t multiplications, const F& f) {
+  const int64_t worth = std::min(rows / kTileRows, multiplications / kWorthWaking);
+  const int64_t groups = std::clamp<int64_t>(worth, 1, team.size());
   team.run(groups, [&](int64_t i) { f(rows * i / groups, rows * (i + 1) / groups); });
 }
 
@@ -217,14 +218,15 @@ void Forward(ThreadTeam& team, const LstmSizes& s, const LstmForward<float>& f, 
   float* biases = weights + panels_of(s.units) * (s.inputs + s.units) * kGates;
   pack_weights(team, s, f, weights, biases);
   if (shares_units(team, s)) return forward_panels(team, s, f, weights, biases);
-  for_row_groups(team, s.batch, [&](int64_t from, int64_t to) HWY_ATTR {
+  const int64_t products = s.steps * s.batch * (s.inputs + s.units) * 4 * s.units;
+  for_row_groups(team, s.batch, products, [&](int64_t from, int64_t to) HWY_ATTR {
     forward_rows(s, f, weights, biases, from, to);
   });
 }
 
 void Backward(ThreadTeam& team, const LstmSizes& s, const LstmBackward<float>& b, float* scratch) {
   const int64_t panels = panels_of(s.units), rows = s.steps * s.batch;
-  const int64_t k_size = s.inputs + s.units;
+  const int64_t k_size = s.inputs + s.units, width = 4 * s.units;
   const float* dz = b.dz;
   float* dc = scratch;
   float* dh = dc + panels * s.batch * kLanes;  // of a clipped pass alone
@@ -234,7 +236,7 @@ void Backward(ThreadTeam& team, const LstmSizes& s, const LstmBackward<float>& b
   const bool by_units = shares_units(team, s), clipped = b.state_clip < kNoLimit<float>;
   if (by_units && clipped) clipped_backward_blocks(team, s, b, weights, dc, dh);
   if (by_units && !clipped) backward_blocks(team, s, b, weights, dc);
-  for_row_groups(team, s.batch, [&](int64_t from, int64_t to) HWY_ATTR {
+  for_row_groups(team, s.batch, rows * s.units * width, [&](int64_t from, int64_t to) HWY_ATTR {
     if (!by_units && clipped) clipped_backward_rows(s, b, weights, dc, dh, from, to);
     if (!by_units && !clipped) backward_rows(s, b, weights, dc, from, to);
     if (b.dh0 && clipped) store_state(s, dh, b.dh0, from, to);
@@ -243,14 +245,15 @@ void Backward(ThreadTeam& team, const LstmSizes& s, const LstmBackward<float>& b
   });
   if (b.dkernel) {
     constexpr int64_t kPieces = 2;  // of k, for panels are few
-    team.run(panels * kPieces, [&](int64_t task) HWY_ATTR {
+    const int64_t products = rows * k_size * kGates / kPieces;
+    share_tasks(team, panels * kPieces, products, [&](int64_t task) HWY_ATTR {
       const int64_t p = task / kPieces, piece = task % kPieces;
       weight_panel(s, b, weights, p, k_size * piece / kPieces, k_size * (piece + 1) / kPieces);
     });
   }
   if (b.dx) {
     pack_transposed(team, s, b.kernel, s.inputs, weights);
-    for_row_groups(team, rows, [&](int64_t from, int64_t to) HWY_ATTR {
+    for_row_groups(team, rows, rows * s.inputs * width, [&](int64_t from, int64_t to) HWY_ATTR {
       input_rows(s, dz, weights, s.inputs, b.dx, from, to);
     });
   }

@@ -57,6 +57,20 @@ HWY_INLINE Vector clamp(Vector v, float limit) {
   return hn::IfThenElse(hn::Lt(v, lo), lo, v);
 }
 
+// What is worth waking a thread for, in multiplications: about ten microseconds of them. Moving a
+// number takes as long as some dozens.
+constexpr int64_t kWorthWaking = int64_t{1} << 20;
+constexpr int64_t kMove = 64;
+
+// Runs n tasks of so many multiplications each, as many at a time as are worth it.
+template <class F>
+void share_tasks(ThreadTeam& team, int64_t n, int64_t multiplications, const F& task) {
+  team.run_ranges(n, std::max<int64_t>(1, kWorthWaking / std::max<int64_t>(1, multiplications)),
+                  [&](int64_t begin, int64_t end) {
+                    for (int64_t i = begin; i < end; ++i) task(i);
+                  });
+}
+
 // kernel rows -> [panel][k][gates], a few rows at a time, of which panels then take whole cache
 // lines; and the bias, with the forget bias added.
 inline void pack_weights(ThreadTeam& team, const LstmSizes& s, const LstmForward<float>& f,
@@ -64,8 +78,9 @@ inline void pack_weights(ThreadTeam& team, const LstmSizes& s, const LstmForward
   constexpr int64_t kRows = 16;
   const Floats d;
   const int64_t k_size = s.inputs + s.units;
-  team.run((k_size + kRows - 1) / kRows, [&](int64_t task) HWY_ATTR {
-    const int64_t first = task * kRows, last = std::min(k_size, first + kRows);
+  const int64_t blocks = (k_size + kRows - 1) / kRows;
+  share_tasks(team, blocks, kRows * 4 * s.units * kMove, [&](int64_t block) HWY_ATTR {
+    const int64_t first = block * kRows, last = std::min(k_size, first + kRows);
     for (int64_t p = 0; p < panels_of(s.units); ++p) {
       float* to = weights + (p * k_size + first) * kGates;
       for (int64_t row = 4 * first; row < 4 * last; ++row, to += kLanes)
@@ -93,7 +108,7 @@ inline int64_t vectors_of(int64_t block, int64_t width) {
 inline void pack_transposed(ThreadTeam& team, const LstmSizes& s, const float* kernel,
                             int64_t width, float* packed) {
   const int64_t panels = panels_of(s.units);
-  team.run(blocks_of(width) * panels, [&](int64_t task) {
+  share_tasks(team, blocks_of(width) * panels, kGates * kGates * kMove, [&](int64_t task) {
     const int64_t block = task / panels, p = task % panels;
     const auto units = static_cast<int64_t>(lanes_in(p, s.units));
     const int64_t columns = vectors_of(block, width) * kLanes;
