@@ -21,23 +21,24 @@ constexpr int64_t kBlock = 16;  // a cache line
 
 #if HWY_TARGET == HWY_SCALAR  // which has no vectors of four
 
-void transpose_block(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
-  ref::transpose(kBlock, kBlock, from, from_stride, to, to_stride);
+void transpose_block(int64_t columns, const float* from, int64_t from_stride, float* to,
+                     int64_t to_stride) {
+  ref::transpose(kBlock, columns, from, from_stride, to, to_stride);
 }
 
 #else
 
-// Rows of the block come in whole cache lines, so that lines with like addresses, of which the
-// cache holds few, are not needed twice.
-HWY_INLINE void transpose_block(const float* from, int64_t from_stride, float* to,
+// A block of kBlock rows by 4, 8, ... columns. Rows come in whole cache lines, so that lines with
+// like addresses, of which the cache holds few, are not needed twice.
+HWY_INLINE void transpose_block(int64_t columns, const float* from, int64_t from_stride, float* to,
                                 int64_t to_stride) {
   const hn::FixedTag<float, 4> d;
   const hn::Repartition<double, decltype(d)> pairs;
   HWY_ALIGN float lines[kBlock * kBlock];
   for (int64_t i = 0; i < kBlock; ++i)
-    for (int64_t j = 0; j < kBlock; j += 4)
+    for (int64_t j = 0; j < columns; j += 4)
       hn::Store(hn::LoadU(d, from + i * from_stride + j), d, lines + i * kBlock + j);
-  for (int64_t j = 0; j < kBlock; j += 4)
+  for (int64_t j = 0; j < columns; j += 4)
     for (int64_t i = 0; i < kBlock; i += 4) {
       const float* in = lines + i * kBlock + j;
       const auto r0 = hn::Load(d, in), r1 = hn::Load(d, in + kBlock);
@@ -62,11 +63,11 @@ void transpose_floats(int64_t rows, int64_t columns, const float* from, int64_t 
     for (int64_t j = 0; j < columns; j += kBlock) {
       const float* in = from + i * from_stride + j;
       float* out = to + j * to_stride + i;
-      if (i + kBlock <= rows && j + kBlock <= columns)
-        transpose_block(in, from_stride, out, to_stride);
+      const int64_t width = std::min(kBlock, columns - j);
+      if (i + kBlock <= rows && width % 4 == 0)
+        transpose_block(width, in, from_stride, out, to_stride);
       else
-        ref::transpose(std::min(kBlock, rows - i), std::min(kBlock, columns - j), in, from_stride,
-                       out, to_stride);
+        ref::transpose(std::min(kBlock, rows - i), width, in, from_stride, out, to_stride);
     }
 }
 

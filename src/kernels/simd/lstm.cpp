@@ -14,9 +14,15 @@ namespace rein::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Whether there are too few rows for each thread to have some, and units enough to share instead.
+// Whether threads share the units of each step, which they have to wait for, rather than the rows:
+// when there are too few rows for each to have some, or so few that weights beyond the second-level
+// cache would have to come for each of them.
 bool shares_units(const ThreadTeam& team, const LstmSizes& s) {
-  return team.size() > 1 && s.batch < 2 * kTileRows && blocks_of(s.units) > panels_a_task(s, 4);
+  constexpr int64_t kSecondLevel = int64_t{1} << 20;
+  if (team.size() == 1 || blocks_of(s.units) <= panels_a_task(s, 4)) return false;
+  const int64_t weights = (s.inputs + s.units) * 4 * s.units * int64_t{sizeof(float)};
+  return s.batch < 2 * kTileRows ||
+         (weights > kSecondLevel && s.batch < 4 * kTileRows * team.size());
 }
 
 // Tiles of one step: R rows of one panel, from sums to c and h.
@@ -133,7 +139,7 @@ struct WeightTile {
 };
 
 // Chunks of rows that stay in the second-level cache while all k pass over them.
-constexpr int64_t kChunkRows = 512;
+constexpr int64_t kChunkRows = 256;
 
 void weight_rows(const float* a, int64_t width, const float* dz, int64_t rows, float* to,
                  int64_t k_from, int64_t k_to) {
@@ -185,12 +191,7 @@ void weight_panel(const LstmSizes& s, const LstmBackward<float>& b, float* sums_
                   last - first, h_sums, h_from - s.inputs, k_to - s.inputs);
     if (with_bias) bias_rows(dz + from * kGates, n, biases);
   }
-  // Back to the layout of the kernel.
   const Floats d;
-  for (int64_t k = k_from; k < k_to; ++k)
-    for (int64_t g = 0; g < 4; ++g)
-      store_units(hn::LoadU(d, sums + k * kGates + g * kLanes), b.dkernel + (4 * k + g) * s.units,
-                  p, s.units);
   if (with_bias)
     for (int64_t g = 0; g < 4; ++g)
       store_units(hn::LoadU(d, biases + g * kLanes), b.dbias + g * s.units, p, s.units);
@@ -250,6 +251,7 @@ void Backward(ThreadTeam& team, const LstmSizes& s, const LstmBackward<float>& b
       const int64_t p = task / kPieces, piece = task % kPieces;
       weight_panel(s, b, weights, p, k_size * piece / kPieces, k_size * (piece + 1) / kPieces);
     });
+    unpack_weights(team, s, weights, b.dkernel);
   }
   if (b.dx) {
     pack_transposed(team, s, b.kernel, s.inputs, weights);

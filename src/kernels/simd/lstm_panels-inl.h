@@ -71,21 +71,34 @@ void share_tasks(ThreadTeam& team, int64_t n, int64_t multiplications, const F& 
                   });
 }
 
-// kernel rows -> [panel][k][gates], a few rows at a time, of which panels then take whole cache
-// lines; and the bias, with the forget bias added.
+// Calls f(panel, row, packed) for each vector of weights: what stands in a quarter row of the
+// kernel, for one gate, stands from `packed` on in [panel][k][gates]. A few rows at a time, of
+// which panels then take whole cache lines.
+template <class F>
+HWY_INLINE void for_packed(ThreadTeam& team, const LstmSizes& s, const F& f) {
+  constexpr int64_t kRows = 16;
+  const int64_t k_size = s.inputs + s.units, blocks = (k_size + kRows - 1) / kRows;
+  share_tasks(team, blocks, kRows * 4 * s.units * kMove, [&](int64_t block) HWY_ATTR {
+    const int64_t first = 4 * block * kRows, last = std::min(4 * k_size, first + 4 * kRows);
+    for (int64_t p = 0; p < panels_of(s.units); ++p)
+      for (int64_t row = first; row < last; ++row) f(p, row, p * k_size * kGates + row * kLanes);
+  });
+}
+
+// The gradients of the weights, back in the layout of the kernel.
+inline void unpack_weights(ThreadTeam& team, const LstmSizes& s, const float* sums,
+                           float* dkernel) {
+  for_packed(team, s, [&](int64_t p, int64_t row, int64_t packed) HWY_ATTR {
+    store_units(hn::LoadU(Floats(), sums + packed), dkernel + row * s.units, p, s.units);
+  });
+}
+
+// The kernel; and the bias, with the forget bias added.
 inline void pack_weights(ThreadTeam& team, const LstmSizes& s, const LstmForward<float>& f,
                          float* weights, float* biases) {
-  constexpr int64_t kRows = 16;
   const Floats d;
-  const int64_t k_size = s.inputs + s.units;
-  const int64_t blocks = (k_size + kRows - 1) / kRows;
-  share_tasks(team, blocks, kRows * 4 * s.units * kMove, [&](int64_t block) HWY_ATTR {
-    const int64_t first = block * kRows, last = std::min(k_size, first + kRows);
-    for (int64_t p = 0; p < panels_of(s.units); ++p) {
-      float* to = weights + (p * k_size + first) * kGates;
-      for (int64_t row = 4 * first; row < 4 * last; ++row, to += kLanes)
-        hn::StoreU(load_units(f.kernel + row * s.units, p, s.units), d, to);
-    }
+  for_packed(team, s, [&](int64_t p, int64_t row, int64_t packed) HWY_ATTR {
+    hn::StoreU(load_units(f.kernel + row * s.units, p, s.units), d, weights + packed);
   });
   for (int64_t p = 0; p < panels_of(s.units); ++p)
     for (int64_t g = 0; g < 4; ++g) {
