@@ -41,12 +41,12 @@ void ClipByValue::update(Gradients& gradients, State& state, const Variables&,
   std::atomic<bool> changed = false;
   visit_float(gradients.dtype(), [&](auto zero) {
     using T = decltype(zero);
+    if (semantics == Semantics::safe) gradients.merge_duplicates();
     settle<T>(gradients);
     const auto clip = [&](std::span<T> x) {
       if (clip_numbers(x, static_cast<T>(lowest), static_cast<T>(highest), semantics))
         changed = true;
     };
-    if (semantics == Semantics::safe) gradients.merge_duplicates();
     for_each_block<T>(state.before, gradients, [&](size_t b, std::span<T> x) {
       state.before.of_block[b] = block_norm(std::span<const T>(x));
       clip(x);

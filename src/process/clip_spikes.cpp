@@ -49,8 +49,8 @@ void ClipSpikes::update(Gradients& gradients, State& state, const Variables&,
   std::atomic<bool> changed = false;
   visit_float(gradients.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    settle<T>(gradients);
     gradients.merge_duplicates();
+    settle<T>(gradients);
     T* root = state.root.data<T>();
     for_each_block<T>(state.before, gradients, [&](size_t b, std::span<T> x) {
       const Norms::Block& block = state.before.blocks[b];
