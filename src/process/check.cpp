@@ -50,8 +50,9 @@ double Threshold::at(const StepInfo& info) const {
   if (!per_sample_) return value;
   if (info.examples <= 0)
     throw InvalidArgument("per_sample",
-                          "the number of examples of the step is not known; set "
-                          "StepInfo::examples, or give a limit for the whole batch",
+                          "the number of examples of the step is not known; name the axis of the "
+                          "first input that counts them in StepOptions::batch_axis (by hand: set "
+                          "StepInfo::examples), or give a limit for the whole batch",
                           Where{});
   return value * static_cast<double>(info.examples);
 }

@@ -60,6 +60,9 @@ Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRu
         "record",
         fmt::format("threads is {}; give their number, or 0 for all there are", options.threads),
         where);
+  if (options.batch_axis && *options.batch_axis < 0)
+    throw InvalidArgument(
+        "record", fmt::format("batch_axis is {}; count axes from 0", *options.batch_axis), where);
   parts_.reset(new Parts{.cost = std::move(cost),
                          .variables = variables,
                          .process = std::move(process),
@@ -97,6 +100,14 @@ std::span<const Tensor> Step::Parts::prepare(std::span<const Tensor> batch, Wher
     all = inputs;
   }
   if (!compute) {
+    if (const auto axis = options.batch_axis;
+        axis && (batch.empty() || batch[0].shape().rank() <= *axis))
+      throw InvalidArgument(
+          "record",
+          fmt::format("batch_axis is {}, but {}", *axis,
+                      batch.empty() ? "there is no input"
+                                    : "the first input is " + to_string(batch[0].spec())),
+          where);
     GradientRecording recorded(cost, specs_of(all), variables, team, options.seed, where);
     if (variables.size() != variable_count) make_states(where);
     recorded.profile(profiled);
@@ -148,9 +159,9 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   const std::span<const Tensor> all = p.prepare(inputs, where);
   const auto start = Clock::now();
   StepInfo info{.step = p.step + 1};
-  if (!inputs.empty() && inputs[0].shape().rank() > 0) info.examples = inputs[0].shape()[0];
 
   info.loss = p.compute_gradients(all, where);  // 1 compute
+  if (p.options.batch_axis) info.examples = inputs[0].shape()[*p.options.batch_axis];
   info.loss_scale = p.loss_scale;
   info.micro_batches = p.gathered + 1;
   Gradients* gradients = &p.compute->gradients();

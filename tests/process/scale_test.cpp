@@ -142,7 +142,7 @@ TEST(Threshold, PerSampleGrowsWithTheBatch) {
   Steps steps(ClipByNorm{.clip_norm = per_sample(0.5)}, {{2}});
   EXPECT_NE(error_of([&] {
               steps.step(Lists{{3, 4}});
-            }).find("StepInfo::examples"),
+            }).find("StepOptions::batch_axis"),
             std::string::npos);
   steps.examples = 2;
   expect_near(steps.step(Lists{{3, 4}}), {{0.6, 0.8}});

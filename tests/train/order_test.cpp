@@ -244,5 +244,48 @@ TEST_F(Poisoned, WrongScalesAndInputs) {
   EXPECT_EQ(error_of([&] { train(model.x, model.y); }), "Step: 2 inputs, recorded with 3");
 }
 
+// ---------------------------------------------------------------- examples
+
+TEST(BatchAxis, CountsTheExamplesOfLimitsPerSample) {
+  SmallModel rows, columns;
+  const auto cost = [](SmallModel& m, bool time_major) {
+    return [&m, time_major](Value in, Value out, Value ids) {
+      return m.loss(time_major ? transpose(in) : in, out, ids);
+    };
+  };
+  const AnyTransform clip = chain(ClipByGlobalNorm{.clip_norm = per_sample(0.01)});
+  Step by_row = record(cost(rows, false), rows.vars, clip, GradientDescent{}, {.batch_axis = 0});
+  Step by_column =
+      record(cost(columns, true), columns.vars, clip, GradientDescent{}, {.batch_axis = 1});
+  Tensor turned({3, 4}, DType::float32);
+  for (size_t i = 0; i < 12; ++i)
+    turned.flat<float>()[i % 3 * 4 + i / 3] = rows.x.flat<float>()[i];
+  const StepInfo info = by_row(rows.x, rows.y, rows.ids);
+  EXPECT_EQ(info.examples, 4);
+  EXPECT_NEAR(info.clipped_norm, 0.04, 1e-12);
+  const StepInfo same = by_column(turned, columns.y, columns.ids);
+  EXPECT_EQ(same.examples, 4);
+  EXPECT_NEAR(same.clipped_norm, 0.04, 1e-12);
+}
+
+TEST(BatchAxis, IsNamedWhereItIsMissingOrWrong) {
+  SmallModel model;
+  const auto error = [&](StepOptions options) {
+    return error_of([&] {
+      Step step = record(model.cost(), model.vars, chain(ClipByNorm{.clip_norm = per_sample(1)}),
+                         GradientDescent{}, options);
+      step(model.x, model.y, model.ids);
+    });
+  };
+  const auto before = model.weights();
+  EXPECT_NE(error({}).find("StepOptions::batch_axis"), std::string::npos);
+  EXPECT_EQ(error({.batch_axis = -1}), "record: batch_axis is -1; count axes from 0");
+  EXPECT_EQ(error({.batch_axis = 2}),
+            "record: batch_axis is 2, but the first input is float32 [4, 3]");
+  EXPECT_EQ(model.weights(), before);
+  Step plain = record(model.cost(), model.vars, chain(), GradientDescent{});
+  EXPECT_EQ(plain(model.x, model.y, model.ids).examples, 0);
+}
+
 }  // namespace
 }  // namespace rein

@@ -12,7 +12,7 @@ struct Norms;
 /// compute nothing again.
 struct StepInfo {
   int64_t step = 0;      // its number, from 1; skipped ones count
-  int64_t examples = 0;  // in its batch, where known: what limits `per_sample` are multiplied by
+  int64_t examples = 0;  // in its batch, 0 if not known: what limits `per_sample` are multiplied by
   double loss = 0;
   bool measured = false;      // whether a transform took the two norms
   double norm = 0;            // global norm of the gradient before the first clip

@@ -41,7 +41,8 @@ class Threshold {
 };
 
 /// The limit times the number of examples in the batch: for losses that are sums over the batch,
-/// whose gradients grow with it (CNTK's gradientClippingThresholdPerSample).
+/// whose gradients grow with it (CNTK's gradientClippingThresholdPerSample). A Step knows it by
+/// StepOptions::batch_axis.
 inline Threshold per_sample(Threshold limit) {
   limit.per_sample_ = true;
   return limit;

@@ -37,6 +37,9 @@ struct StepOptions {
   int threads = 0;  // 0: as many as the process may use; the results are the same for any number
   Seed seed{};      // of dropout and other random ops
   std::optional<LossScale> loss_scale{};  // none: gradients are computed as they are
+  // The axis of the first input that counts examples (0, or 1 if it is time-major), for limits
+  // `per_sample`; none: StepInfo does not know their number.
+  std::optional<int> batch_axis{};
 };
 
 /// A tensor with the place where a step is called with it, for error texts.
