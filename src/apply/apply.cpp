@@ -4,20 +4,12 @@
 
 #include <algorithm>
 
+#include "apply/parameter_writer.h"
 #include "base/flush_denormals.h"
 #include "process/pieces.h"
 #include "rein/kernels/update.h"
 
 namespace rein {
-
-/// The friend that Variables know: whoever has one may write parameters.
-class ParameterWriter {
- public:
-  template <class T>
-  static T* block(Variables& variables) {
-    return reinterpret_cast<T*>(variables.block_.data());
-  }
-};
 
 namespace {
 

@@ -8,6 +8,7 @@ namespace rein {
 struct GradientRecording::Made {
   Recording recording;
   std::vector<Slot> slots;
+  size_t metric_count;
   size_t forward_nodes;
 };
 
@@ -23,6 +24,7 @@ GradientRecording::Made GradientRecording::make(const ModelFunction& function,
   Values parameters;
   for (size_t i = 0; i < variables.size(); ++i)
     parameters.push_back(r.graph->parameter(variables[i]));
+  const size_t metric_count = r.outputs.size() - 1;
   const size_t forward_nodes = r.graph->nodes().size();
   const Cotangents found = r.graph->gradients(r.outputs[0], parameters, where);
   std::vector<Slot> slots;
@@ -41,7 +43,7 @@ GradientRecording::Made GradientRecording::make(const ModelFunction& function,
   if (slots.empty())
     throw InvalidArgument("record", "the loss depends on none of the variables", where);
   return {Recording(std::move(r.graph), std::move(r.inputs), std::move(r.outputs), team),
-          std::move(slots), forward_nodes};
+          std::move(slots), metric_count, forward_nodes};
 }
 
 GradientRecording::GradientRecording(const ModelFunction& function, std::span<const Spec> inputs,
@@ -52,6 +54,7 @@ GradientRecording::GradientRecording(Made made, Variables& variables)
     : recording_(std::move(made.recording)),
       gradients_(variables),
       slots_(std::move(made.slots)),
+      metric_count_(made.metric_count),
       variables_(&variables),
       variable_count_(variables.size()),
       forward_nodes_(made.forward_nodes) {

@@ -63,6 +63,10 @@ Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRu
   if (options.batch_axis && *options.batch_axis < 0)
     throw InvalidArgument(
         "record", fmt::format("batch_axis is {}; count axes from 0", *options.batch_axis), where);
+  if (const auto& s = options.sharpness; s && !(s->rho >= 0 && std::isfinite(s->rho)))
+    throw InvalidArgument(
+        "record", fmt::format("sharpness.rho must be a finite number from 0 on, got {}", s->rho),
+        where);
   parts_.reset(new Parts{.cost = std::move(cost),
                          .variables = variables,
                          .process = std::move(process),
@@ -116,12 +120,29 @@ std::span<const Tensor> Step::Parts::prepare(std::span<const Tensor> batch, Wher
   return all;
 }
 
-// Stage 1 for one micro-batch: the loss, and the gradients without the loss scale.
-double Step::Parts::compute_gradients(std::span<const Tensor> all, Where where) {
+// The gradients without the loss scale.
+void Step::Parts::run_recording(std::span<const Tensor> all, Where where) {
   compute->run(all, draw(), where);
   compute->gradients().scale = 1 / loss_scale;
   compute->gradients().team = &team;
-  return compute->loss() / loss_scale;
+}
+
+// Stage 1 for one micro-batch: the loss, and the gradients.
+double Step::Parts::compute_gradients(std::span<const Tensor> all, Where where) {
+  run_recording(all, where);
+  const double loss = compute->loss() / loss_scale;
+  if (!options.sharpness) return loss;
+  metrics.clear();
+  for (size_t i = 0; i < compute->metric_count(); ++i)
+    metrics.push_back(compute->metric(i).clone());
+  if (!ascent) ascent.emplace(variables);
+  struct Descend {
+    Parts& parts;
+    ~Descend() { parts.ascent->descend(parts.variables); }
+  } descend{*this};
+  ascent->climb(variables, compute->gradients(), *options.sharpness);
+  run_recording(all, where);
+  return loss;
 }
 
 void Step::Parts::add_to_sum() {
@@ -159,7 +180,6 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   const std::span<const Tensor> all = p.prepare(inputs, where);
   const auto start = Clock::now();
   StepInfo info{.step = p.step + 1};
-
   info.loss = p.compute_gradients(all, where);  // 1 compute
   if (p.options.batch_axis) info.examples = inputs[0].shape()[*p.options.batch_axis];
   info.loss_scale = p.loss_scale;
@@ -248,7 +268,10 @@ std::vector<OpTime> Step::op_times() const {
   return times;
 }
 
-Tensor Step::metric(size_t i) const { return parts_->compute.value().metric(i).clone(); }
+Tensor Step::metric(size_t i) const {
+  const Parts& p = *parts_;
+  return (p.options.sharpness ? p.metrics.at(i) : p.compute.value().metric(i)).clone();
+}
 int64_t Step::step() const { return parts_->step; }
 size_t Step::arena_bytes() const {
   return parts_->compute ? parts_->compute->recording().arena_bytes() : 0;

@@ -26,6 +26,9 @@ struct Step::Parts {
   std::optional<Gradients> sum{};
   int64_t gathered = 0;
   double loss_sum = 0;
+  // With sharpness.
+  std::optional<Ascent> ascent{};
+  std::vector<Tensor> metrics{};  // of the first computation
   // With a loss scale.
   double loss_scale = 1;
   int64_t fine_steps = 0;  // since it moved
@@ -47,6 +50,7 @@ struct Step::Parts {
   }
   std::span<const Tensor> prepare(std::span<const Tensor> batch, Where where);
   double compute_gradients(std::span<const Tensor> all, Where where);
+  void run_recording(std::span<const Tensor> all, Where where);
   void add_to_sum();
   void move_loss_scale(const StepInfo& info);
 

@@ -24,6 +24,7 @@ Settings settings_of_step(const AnyTransform& process, const AnyRule& rule,
   rule.describe("rule", settings);
   describe("seed", static_cast<int64_t>(options.seed.value), settings);
   describe("loss_scale", options.loss_scale, settings);
+  describe("sharpness", options.sharpness, settings);
   return settings;
 }
 

@@ -150,6 +150,21 @@ TEST(GradientProcessing, LeavingOutAStep) {
   EXPECT_EQ(numbers(model.vars), before);
 }
 
+TEST(GradientProcessing, AroundTheRule) {
+  Model model;
+  Variables& vars = model.vars;
+  const auto cost = [&](Value x, Value y) { return model.cost(x, y); };
+  std::vector<float> during;
+  const auto evaluate = [&] { during = numbers(vars); };
+  Step train = record(cost, vars, chain(ClipByGlobalNorm{.clip_norm = 5}),
+                      WeightAverage{.rule = Adam{}, .decay = 0.99},
+                      {.sharpness = Sharpness{.rho = 0.05}, .batch_axis = 0});
+  const Tensor &x = model.x, &y = model.y;
+  train(x, y), train(x, y);
+  train.with_averages([&] { evaluate(); });  // the parameters are their averages in there
+  EXPECT_NE(during, numbers(vars));
+}
+
 TEST(GradientProcessing, MicroBatches) {
   Model model;
   Step train = record([&](Value x, Value y) { return model.cost(x, y); }, model.vars,

@@ -258,8 +258,7 @@ TEST(BatchAxis, CountsTheExamplesOfLimitsPerSample) {
   Step by_column =
       record(cost(columns, true), columns.vars, clip, GradientDescent{}, {.batch_axis = 1});
   Tensor turned({3, 4}, DType::float32);
-  for (size_t i = 0; i < 12; ++i)
-    turned.flat<float>()[i % 3 * 4 + i / 3] = rows.x.flat<float>()[i];
+  for (size_t i = 0; i < 12; ++i) turned.flat<float>()[i % 3 * 4 + i / 3] = rows.x.flat<float>()[i];
   const StepInfo info = by_row(rows.x, rows.y, rows.ids);
   EXPECT_EQ(info.examples, 4);
   EXPECT_NEAR(info.clipped_norm, 0.04, 1e-12);

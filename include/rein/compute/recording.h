@@ -105,6 +105,7 @@ class GradientRecording {
   const Recording& recording() const { return recording_; }
   void profile(bool on) { recording_.profile(on); }
   /// What the function returned after the loss.
+  size_t metric_count() const { return metric_count_; }
   Tensor metric(size_t i) const { return recording_.output(1 + i); }
 
  private:
@@ -123,6 +124,7 @@ class GradientRecording {
   Recording recording_;
   Gradients gradients_;
   std::vector<Slot> slots_;
+  size_t metric_count_;
   const Variables* variables_;
   size_t variable_count_;
   size_t forward_nodes_;  // of the graph; those after them make gradients

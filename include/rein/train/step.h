@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "rein/apply/rules.h"
+#include "rein/apply/sharpness.h"
 #include "rein/compute/recording.h"
 #include "rein/process/clip.h"
 
@@ -37,6 +38,7 @@ struct StepOptions {
   int threads = 0;  // 0: as many as the process may use; the results are the same for any number
   Seed seed{};      // of dropout and other random ops
   std::optional<LossScale> loss_scale{};  // none: gradients are computed as they are
+  std::optional<Sharpness> sharpness{};   // none: gradients are those of the parameters
   // The axis of the first input that counts examples (0, or 1 if it is time-major), for limits
   // `per_sample`; none: StepInfo does not know their number.
   std::optional<int> batch_axis{};
@@ -55,6 +57,9 @@ struct PlacedTensor {
 ///
 ///     Step train = record(cost, vars, chain(ClipByGlobalNorm{.clip_norm = 5}), Adam{});
 ///     for (auto& [x, y] : batches) StepInfo info = train(x, y);
+///
+/// With `sharpness` the gradients of a batch are computed twice, the second time at other
+/// parameters; loss and metrics are those of the first time. With micro-batches each does so.
 ///
 /// What happens, in this order: gradients of the micro-batches that were accumulated are added up
 /// and divided by their number, the loss scale is taken out, transforms see the result once (and
@@ -96,7 +101,7 @@ class Step {
                                                  Where where = Where::here());
 
   /// A copy of what the cost returned after the loss, of the last step. A metric that is a variable
-  /// itself shows it after the update.
+  /// itself shows it after the update; with sharpness before.
   Tensor metric(size_t i) const;
 
   /// What to evaluate a variable with: the average that the rule keeps of it (WeightAverage,
