@@ -234,6 +234,19 @@ TEST(RuleGroups, MovesEachVariableAsItsRuleAloneWould) {
     EXPECT_EQ(numbers(groups.vars[i].read()), numbers(alone[i]->vars[0].read())) << i;
 }
 
+TEST(RuleGroups, BeginAllOfThemOrNone) {
+  const Schedule rate = [](int64_t t) { return t == 1 ? -1.0 : 0.1; };
+  Walk walk(RuleGroups{.groups = {{"a", Adam{}}}, .otherwise = Adam{.learning_rate = rate}});
+  walk.add("a", {3}, noise(3, 1));
+  walk.add("b", {3}, noise(3, 2));
+  walk.init();
+  const std::vector<Gradient> g{dense({3}, 3), dense({3}, 4)};
+  walk.step(g);
+  const auto before = walk.everything();
+  EXPECT_THROW(walk.step(g), InvalidArgument);
+  EXPECT_EQ(walk.everything(), before);  // the first has not counted
+}
+
 TEST(ScheduleFree, EvaluatesWithTheAverage) {
   // x = average of z weighted by lr^2, from the first step on, and y = (1 - beta1) z + beta1 x.
   const double beta1 = 0.8;
