@@ -53,10 +53,7 @@ void slice_norms(const Slicing& slicing, std::span<const float> x, std::span<dou
       norms[slice] += kernels::sum_of_squares(&x[i], n);
       return;
     }
-    for (size_t j = 0; j < n; ++j) {
-      const auto v = static_cast<double>(x[i + j]);
-      norms[slice + j] += v * v;
-    }
+    kernels::add_squares(&norms[slice], &x[i], n);
   });
   for (double& norm : norms) norm = std::sqrt(norm);
 }

@@ -36,10 +36,7 @@ void scale_slices(const Slicing& slicing, std::span<T> x, std::span<const double
       if (factors[slice] != 1) kernels::scale_into(&x[i], factors[slice], &x[i], n);
       return;
     }
-    for (size_t j = 0; j < n; ++j) {
-      const double factor = factors[slice + j];
-      x[i + j] = factor == 1 ? x[i + j] : static_cast<T>(static_cast<double>(x[i + j]) * factor);
-    }
+    kernels::scale_each(&factors[slice], &x[i], n);
   });
 }
 

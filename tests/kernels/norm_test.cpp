@@ -61,6 +61,18 @@ TYPED_TEST(SumOfSquares, OneBadNumberAnywhereShows) {
   });
 }
 
+TEST(AddSquares, GivesTheBitsOfThePlainTwin) {
+  for_each_target([](const char* target) {
+    for (size_t n = 0; n <= 70; ++n) {
+      const auto x = noise<float>(n);
+      auto fast = noise<double>(n + 1), plain = fast;
+      add_squares(fast.data(), x.data(), n);
+      ref::add_squares(plain.data(), x.data(), n);
+      EXPECT_EQ(fast, plain) << target << " " << n;
+    }
+  });
+}
+
 TEST(SumOfSquaresOfFloats, NeitherOverflowsNorVanishes) {
   const float top = std::numeric_limits<float>::max(), bottom = 1e-45f;
   const std::vector<float> large(40, top), small(40, bottom);

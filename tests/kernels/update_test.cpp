@@ -38,6 +38,21 @@ TEST(ScaleInto, AFactorThatIsNoFloatStillScales) {
   for (float v : x) EXPECT_FLOAT_EQ(v, 1e-30f);
 }
 
+TEST(ScaleEach, AgreesWithThePlainTwin) {
+  for_each_target([](const char* target) {
+    SCOPED_TRACE(target);
+    for (size_t n = 0; n <= 70; ++n) {
+      auto fast = numbers(n, 1), plain = fast;
+      std::vector<double> factors(n);
+      const double some[] = {1, 0.3, 1e-60, 0, -2};
+      for (size_t i = 0; i < n; ++i) factors[i] = some[i * 7 % 5];
+      scale_each(factors.data(), fast.data(), n);
+      ref::scale_each(factors.data(), plain.data(), n);
+      expect_same_bits(fast, plain, n);
+    }
+  });
+}
+
 TEST(ClipInPlace, AgreesWithThePlainTwin) {
   for_each_target([](const char* target) {
     SCOPED_TRACE(target);

@@ -1,4 +1,4 @@
-// Sums of squares of one block of numbers.
+// Sums of squares.
 #pragma once
 
 #include <cstddef>
@@ -10,10 +10,15 @@ namespace rein::kernels {
 double sum_of_squares(const float* x, size_t n) noexcept;
 double sum_of_squares(const double* x, size_t n) noexcept;
 
+/// sums[i] += x[i]^2.
+void add_squares(double* sums, const float* x, size_t n) noexcept;
+void add_squares(double* sums, const double* x, size_t n) noexcept;
+
 /// The same one by one, the oracle of the above.
 namespace ref {
 double sum_of_squares(const float* x, size_t n) noexcept;
 double sum_of_squares(const double* x, size_t n) noexcept;
+void add_squares(double* sums, const float* x, size_t n) noexcept;
 }  // namespace ref
 
 }  // namespace rein::kernels

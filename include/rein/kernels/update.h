@@ -10,6 +10,10 @@ namespace rein::kernels {
 void scale_into(const float* x, double factor, float* out, size_t n) noexcept;
 void scale_into(const double* x, double factor, double* out, size_t n) noexcept;
 
+/// x[i] *= factors[i], the product taken in double; with factor 1 the bits stay.
+void scale_each(const double* factors, float* x, size_t n) noexcept;
+void scale_each(const double* factors, double* x, size_t n) noexcept;
+
 /// x[i] = max(min(x[i], hi), lo); NaN stays NaN. Whether anything changed.
 bool clip_in_place(float* x, float lo, float hi, size_t n) noexcept;
 bool clip_in_place(double* x, double lo, double hi, size_t n) noexcept;
@@ -77,6 +81,7 @@ void adam_update(const double* gradient, double factor, double* w, double* m, do
 /// The same in plain loops, the oracles of the above.
 namespace ref {
 void scale_into(const float* x, double factor, float* out, size_t n) noexcept;
+void scale_each(const double* factors, float* x, size_t n) noexcept;
 bool clip_in_place(float* x, float lo, float hi, size_t n) noexcept;
 void add_into(float* w, const float* d, size_t n) noexcept;
 void combine(double a, const float* x, double b, const float* y, float* out, size_t n) noexcept;

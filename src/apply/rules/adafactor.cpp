@@ -57,7 +57,7 @@ void update_means(ThreadTeam* team, const T* g, Factors& f, double fresh, double
     const T* block = g + at / groups * f.rows * f.columns + first;
     double sums[kGroup] = {};
     for (int64_t i = 0; i < f.rows; ++i)
-      for (int64_t j = 0; j < count; ++j) sums[j] += square(block[i * f.columns + j]);
+      kernels::add_squares(sums, block + i * f.columns, static_cast<size_t>(count));
     double* means = f.column_means.data() + at / groups * f.columns + first;
     for (int64_t j = 0; j < count; ++j)
       means[j] += fresh * (sums[j] / static_cast<double>(f.rows) + add - means[j]);

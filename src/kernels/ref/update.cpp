@@ -17,6 +17,12 @@ void scale(const T* x, double factor, T* out, size_t n) noexcept {
   for (size_t i = 0; i < n; ++i) out[i] = x[i] * rounded;
 }
 
+template <class T>
+void multiply(const double* factors, T* x, size_t n) noexcept {
+  for (size_t i = 0; i < n; ++i)
+    if (factors[i] != 1) x[i] = static_cast<T>(static_cast<double>(x[i]) * factors[i]);
+}
+
 // A comparison with NaN is false, so NaN comes through both.
 template <class T>
 bool clip(T* x, T lo, T hi, size_t n) noexcept {
@@ -117,6 +123,11 @@ void ref::scale_into(const float* x, double factor, float* out, size_t n) noexce
 void scale_into(const double* x, double factor, double* out, size_t n) noexcept {
   scale(x, factor, out, n);
 }
+
+void ref::scale_each(const double* factors, float* x, size_t n) noexcept {
+  multiply(factors, x, n);
+}
+void scale_each(const double* factors, double* x, size_t n) noexcept { multiply(factors, x, n); }
 
 bool ref::clip_in_place(float* x, float lo, float hi, size_t n) noexcept {
   return clip(x, lo, hi, n);

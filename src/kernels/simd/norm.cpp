@@ -51,6 +51,17 @@ double sum_doubles(const double* x, size_t n) {
   return prefetch_pays() ? sum<true>(x, n) : sum<false>(x, n);
 }
 
+// The square of a float is exact in double, so that fused and apart are the same bits.
+void add_squares_of_floats(double* sums, const float* x, size_t n) {
+  const D d;
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
+    const V v = load(d, x + i);
+    hn::StoreU(hn::MulAdd(v, v, hn::LoadU(d, sums + i)), d, sums + i);
+  }
+  ref::add_squares(sums + i, x + i, n - i);
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace rein::kernels
@@ -61,6 +72,7 @@ namespace rein::kernels {
 namespace {
 HWY_EXPORT(sum_floats);
 HWY_EXPORT(sum_doubles);
+HWY_EXPORT(add_squares_of_floats);
 }  // namespace
 
 double sum_of_squares(const float* x, size_t n) noexcept {
@@ -68,6 +80,9 @@ double sum_of_squares(const float* x, size_t n) noexcept {
 }
 double sum_of_squares(const double* x, size_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(sum_doubles)(x, n);
+}
+void add_squares(double* sums, const float* x, size_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(add_squares_of_floats)(sums, x, n);
 }
 }  // namespace rein::kernels
 #endif

@@ -33,6 +33,30 @@ void scale(const float* x, float factor, float* out, size_t n) {
   for (; i < n; ++i) out[i] = x[i] * factor;
 }
 
+// A mask of doubles for as many floats.
+template <class Doubles, class Floats = hn::Rebind<float, Doubles>>
+HWY_INLINE hn::Mask<Floats> for_floats(Doubles d, hn::Mask<Doubles> mask) {
+  const Floats floats;
+  return hn::Gt(hn::DemoteTo(floats, hn::IfThenElseZero(mask, hn::Set(d, 1.0))), hn::Zero(floats));
+}
+
+void scale_by_each(const double* factors, float* x, size_t n) {
+  // Highway's scalar DemoteTo makes infinities finite.
+  if (HWY_TARGET == HWY_SCALAR) return ref::scale_each(factors, x, n);
+  const hn::ScalableTag<double> d;
+  const hn::Rebind<float, hn::ScalableTag<double>> floats;
+  const auto one = hn::Set(d, 1.0);
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
+    const auto v = hn::LoadU(floats, x + i);
+    const auto f = hn::LoadU(d, factors + i);
+    const auto product = hn::DemoteTo(floats, hn::Mul(hn::PromoteTo(d, v), f));
+    const auto same = for_floats(d, hn::Eq(f, one));
+    hn::StoreU(hn::IfThenElse(same, v, product), floats, x + i);
+  }
+  ref::scale_each(factors + i, x + i, n - i);
+}
+
 bool clip(float* x, float lo, float hi, size_t n) {
   const D d;
   const V low = hn::Set(d, lo), high = hn::Set(d, hi);
@@ -251,6 +275,7 @@ namespace rein::kernels {
 namespace {
 HWY_EXPORT(scale);
 HWY_EXPORT(clip);
+HWY_EXPORT(scale_by_each);
 HWY_EXPORT(add);
 HWY_EXPORT(combine_two);
 HWY_EXPORT(adam_step);
@@ -271,6 +296,9 @@ void scale_into(const float* x, double factor, float* out, size_t n) noexcept {
     ref::scale_into(x, factor, out, n);
   else
     HWY_DYNAMIC_DISPATCH(scale)(x, static_cast<float>(factor), out, n);
+}
+void scale_each(const double* factors, float* x, size_t n) noexcept {
+  HWY_DYNAMIC_DISPATCH(scale_by_each)(factors, x, n);
 }
 bool clip_in_place(float* x, float lo, float hi, size_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(clip)(x, lo, hi, n);
