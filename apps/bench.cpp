@@ -8,7 +8,7 @@
 namespace rein::app {
 
 int measure_step(const BenchStepRequest& request) {
-  const StepBench b = bench_step(request.shape, request.threads, request.seconds, request.monitor);
+  const StepBench b = bench_step(request.settings);
   if (request.json) {
     fmt::print("{}\n", as_json(b));
     return kOk;

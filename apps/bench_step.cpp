@@ -5,6 +5,8 @@
 #include <time.h>
 
 #include <algorithm>
+#include <span>
+#include <thread>
 #include <vector>
 
 #include "allocations.h"
@@ -51,10 +53,27 @@ double peak_megabytes() {
   return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
+// Others who train while somebody measures, until they go out of scope.
+class OtherCallers {
+ public:
+  OtherCallers(int count, const StepShape& shape, std::span<const Tensor> inputs, int threads) {
+    for (int i = 0; i < count; ++i)
+      threads_.emplace_back([=](const std::stop_token& stop) {
+        StepNetwork network(shape);
+        Step step = network.step(threads);
+        while (!stop.stop_requested()) step.run(inputs);
+      });
+  }
+
+ private:
+  std::vector<std::jthread> threads_;
+};
+
 }  // namespace
 
-StepBench bench_step(std::string_view name, int threads, double seconds, bool monitor) {
-  const StepShape& shape = shape_of(name);
+StepBench bench_step(const StepBenchSettings& settings) {
+  const StepShape& shape = shape_of(settings.shape);
+  const int threads = settings.threads;
   checked_threads("bench step", threads);
   const double before_data = process_cpu_ms();
   const Tensor inputs[] = {draw_inputs(shape), draw_targets(shape)};
@@ -70,10 +89,11 @@ StepBench bench_step(std::string_view name, int threads, double seconds, bool mo
   const int64_t before = allocation_count();
   step.run(inputs);
   const int64_t allocations = allocation_count() - before;
+  const OtherCallers others(settings.callers - 1, shape, inputs, threads);
 
   Times times;
   const auto start = Clock::now();
-  while (times.count() < kFewest || seconds_since(start) < seconds) {
+  while (times.count() < kFewest || seconds_since(start) < settings.seconds) {
     ceiling.measure();
     for (int i = 0; i < kBurst; ++i) times.measure([&] { step.run(inputs); });
   }
@@ -82,8 +102,9 @@ StepBench bench_step(std::string_view name, int threads, double seconds, bool mo
   for (int i = 0; i < kBurst; ++i) step.run(inputs);
 
   StepBench result;
-  result.shape = name;
+  result.shape = settings.shape;
   result.threads = ceiling.threads();
+  result.callers = settings.callers;
   result.ms_min = 1e3 * times.least();
   result.ms_median = 1e3 * times.median();
   result.gflop = gflop_of(shape);
@@ -93,7 +114,7 @@ StepBench bench_step(std::string_view name, int threads, double seconds, bool mo
   result.peak_mb = peak_megabytes();
   result.allocations = allocations;
   result.start_ms = start_ms;
-  if (monitor) result.monitor_ms = measure_monitor(network.variables(), threads);
+  if (settings.monitor) result.monitor_ms = measure_monitor(network.variables(), threads);
   for (const OpTime& time : step.op_times())
     result.phases.push_back({std::string(time.name), 1e3 * time.seconds / kBurst});
   return result;
@@ -108,11 +129,11 @@ std::string as_json(const StepBench& r) {
                                  *r.monitor_ms, *r.monitor_ms / r.ms_min)
                    : "";
   return fmt::format(
-      R"({{"shape": "{}", "threads": {}, "ms_min": {:.4f}, "ms_median": {:.4f}, "gflop": {:.6f}, )"
+      R"({{"shape": "{}", "threads": {}, "callers": {}, "ms_min": {:.4f}, "ms_median": {:.4f}, "gflop": {:.6f}, )"
       R"("gflops": {:.2f}, "ceiling_gflops": {:.2f}, "share": {:.4f}, "peak_mb": {:.1f}, )"
       R"("allocations": {}, "start_ms": {:.2f}, {}"phases": {{{}}}}})",
-      r.shape, r.threads, r.ms_min, r.ms_median, r.gflop, r.gflops, r.ceiling_gflops, r.share,
-      r.peak_mb, r.allocations, r.start_ms, monitor, phases);
+      r.shape, r.threads, r.callers, r.ms_min, r.ms_median, r.gflop, r.gflops, r.ceiling_gflops,
+      r.share, r.peak_mb, r.allocations, r.start_ms, monitor, phases);
 }
 
 }  // namespace rein::app

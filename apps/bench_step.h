@@ -9,6 +9,14 @@
 
 namespace rein::app {
 
+struct StepBenchSettings {
+  std::string shape = "seed";
+  int threads = 0;  // 0: all
+  double seconds = 4;
+  bool monitor = false;  // measure the cost of a Monitor too, in some 400 more rounds of clips
+  int callers = 1;  // threads that each train a network of their own meanwhile, this one included
+};
+
 struct Phase {  // what all ops of one name take of a step
   std::string name;
   double ms = 0;
@@ -16,7 +24,7 @@ struct Phase {  // what all ops of one name take of a step
 
 struct StepBench {
   std::string shape;
-  int threads = 0;
+  int threads = 0, callers = 1;
   double ms_min = 0, ms_median = 0;
   double gflop = 0;   // really needed by a step's products
   double gflops = 0;  // of the fastest step, a second
@@ -32,10 +40,9 @@ struct StepBench {
 };
 
 /// Trains a network of a named shape for about `seconds`: LSTM, linear layer, mean loss, clip by
-/// the global norm, Adam. Steps and the products of the ceiling take turns. `threads` = 0 takes
-/// all. Throws UsageError, naming the shapes there are, for another name or a negative number of
-/// threads. With `monitor` the cost of a Monitor is measured too, in some 400 more rounds of clips.
-StepBench bench_step(std::string_view shape, int threads, double seconds = 4, bool monitor = false);
+/// the global norm, Adam. Steps and the products of the ceiling take turns. Throws UsageError,
+/// naming the shapes there are, for another name or a negative number of threads.
+StepBench bench_step(const StepBenchSettings& settings);
 
 /// One JSON object on one line, with the fields by their names; phases as an object of
 /// milliseconds.

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "bench_optimizer.h"
+#include "bench_step.h"
 #include "train_settings.h"
 
 namespace rein::app {
@@ -49,11 +50,8 @@ struct ReplayRequest {
 int replay(const ReplayRequest& request);
 
 struct BenchStepRequest {
-  std::string shape = "seed";
+  StepBenchSettings settings;
   std::string cell = "lstm";
-  int threads = 0;
-  double seconds = 4;
-  bool monitor = false;
   bool json = false;
 };
 int measure_step(const BenchStepRequest& request);

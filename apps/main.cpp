@@ -131,16 +131,22 @@ CLI::App& add_bench_command(CLI::App& bench, const char* name, const char* help,
 
 void add_bench(CLI::App& app, Arguments& a) {
   CLI::App* bench = app.add_subcommand("bench", "Measure speed");
-  BenchStepRequest& step = a.bench_step;
+  StepBenchSettings& step = a.bench_step.settings;
   CLI::App& step_command = add_bench_command(*bench, "step", "One training step of a named shape",
-                                             step.threads, step.seconds, step.json);
+                                             step.threads, step.seconds, a.bench_step.json);
   step_command.add_option("--shape", step.shape, "what is trained")
       ->type_name("NAME")
       ->default_str(step.shape);
-  step_command.add_option("--cell", step.cell, "the recurrent cell: lstm")
+  step_command.add_option("--cell", a.bench_step.cell, "the recurrent cell: lstm")
       ->type_name("NAME")
-      ->default_str(step.cell)
+      ->default_str(a.bench_step.cell)
       ->check(CLI::IsMember({"lstm"}));
+  step_command
+      .add_option("--callers", step.callers,
+                  "threads that each train a network of their own meanwhile, this one included")
+      ->type_name("N")
+      ->default_str("1")
+      ->check(CLI::Range(1, 64));
   step_command.add_flag("--monitor", step.monitor, "also what a Monitor would add");
 
   OptimizerBenchSettings& o = a.bench_optimizer.settings;

@@ -10,7 +10,6 @@ import importlib.util
 import json
 import os
 import pathlib
-import platform
 import subprocess
 import sys
 import time
@@ -90,7 +89,7 @@ def machine():
     sets = [s for s in ("avx2", "avx512f", "amx_tile") if s in fields.get("flags", "").split()]
     model = f"{fields['model name'].strip()} (family {fields['cpu family'].strip()}, " \
             f"model {fields['model'].strip()}), {len(os.sched_getaffinity(0))} processors"
-    return f"{model}, {', '.join(sets)}; Linux {platform.release()}"
+    return f"{model}, {', '.join(sets)}"
 
 
 def table(results, versions):

@@ -151,12 +151,20 @@ TEST(Options, BenchPrintsOneObject) {
   EXPECT_EQ(f.code, 0) << f.err;
   const auto json = nlohmann::json::parse(f.out);
   for (const char* key :
-       {"shape", "threads", "ms_min", "ms_median", "gflop", "gflops", "ceiling_gflops", "share",
-        "peak_mb", "allocations", "start_ms", "phases"})
+       {"shape", "threads", "callers", "ms_min", "ms_median", "gflop", "gflops", "ceiling_gflops",
+        "share", "peak_mb", "allocations", "start_ms", "phases"})
     EXPECT_TRUE(json.contains(key)) << key;
-  EXPECT_EQ(json.size(), 12u);
+  EXPECT_EQ(json.size(), 13u);
   for (const char* phase : {"lstm", "lstm_grad", "matmul", "process", "apply"})
     EXPECT_GT(json["phases"].value(phase, 0.0), 0) << phase;
+}
+
+TEST(Options, BenchMeasuresBesideOtherCallers) {
+  TemporaryFolder folder;
+  const Finished f = rein(folder, {"bench", "step", "--shape=tiny", "--threads=2", "--callers=3",
+                                   "--seconds=0", "--json"});
+  EXPECT_EQ(f.code, 0) << f.err;
+  EXPECT_EQ(nlohmann::json::parse(f.out)["callers"], 3);
 }
 
 TEST(Options, BenchMeasuresMemoryAndTheOptimizer) {
