@@ -2,10 +2,12 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "bench_optimizer.h"
 #include "bench_step.h"
+#include "checkpoint.h"
 #include "train_settings.h"
 
 namespace rein::app {
@@ -22,8 +24,10 @@ enum ExitCode : int {
 
 struct TrainRequest {
   TrainSettings settings;
-  std::filesystem::path out;  // empty: the next free number under runs/
-  bool force = false;         // replace a run that is there
+  std::filesystem::path out;               // empty: the next free number under runs/
+  bool force = false;                      // replace a run that is there
+  std::optional<Checkpoint> checkpoint{};  // to go on from, in the folder of its run
+  std::filesystem::path log;               // a line of JSON for every step; empty: none
 };
 int train(TrainRequest request);
 

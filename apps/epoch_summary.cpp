@@ -7,18 +7,22 @@
 namespace rein::app {
 
 void EpochSummary::add(const StepInfo& info) {
-  ++steps_;
   last_step_ = info.step;
+  seconds_ += info.seconds;
+  if (info.skip) {
+    ++skipped_;
+    return;
+  }
+  ++steps_;
   clipped_ += info.clipped;
   loss_ += info.loss;
   norm_ += info.norm;
   clipped_norm_ += info.clipped_norm;
-  seconds_ += info.seconds;
   largest_norm_ = std::max(largest_norm_, info.norm);
 }
 
 double EpochSummary::examples_a_second(int64_t batch_size) const {
-  return static_cast<double>(steps_ * batch_size) / seconds_;
+  return static_cast<double>((steps_ + skipped_) * batch_size) / seconds_;
 }
 
 std::string EpochSummary::to_text(int64_t batch_size, const Accuracy& test) const {
@@ -40,6 +44,7 @@ JsonObject EpochSummary::to_json(int64_t epoch, int64_t batch_size, const Accura
           {"gradient_norm_max", largest_norm_},
           {"clipped_gradient_norm", mean(clipped_norm_)},
           {"clipped_share", mean(static_cast<double>(clipped_))},
+          {"skipped_steps", skipped_},
           {"examples_per_second", examples_a_second(batch_size)},
           {"step_seconds", seconds_}};
 }

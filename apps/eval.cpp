@@ -13,7 +13,7 @@ int eval(const EvalRequest& request) {
   TrainSettings settings = run.settings();
   if (!request.data.empty()) settings.data = request.data;
   Variables variables;
-  const RowLstm model(variables, settings.hidden);
+  const RowLstm model(variables, settings);
   load_variables(run.weights_file(), variables);
   const ImageTask task = load_task(settings);
   Classifier classifier(model, request.threads);

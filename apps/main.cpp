@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "commands.h"
+#include "names.h"
 #include "rein/base/error.h"
 #include "rein/base/text.h"
 #include "usage_error.h"
@@ -22,14 +23,13 @@ std::string flag_of(const TrainOption& option) {
   return flag;
 }
 
-// Defaults < file < --set < flags.
+// Defaults < checkpoint < file < --set < flags.
 struct TrainArguments {
   std::string config;
   std::vector<std::string> assignments;
   std::map<std::string_view, std::string> flags;  // by key, those that were given
 
-  TrainSettings resolve() const {
-    TrainSettings settings;
+  TrainSettings resolve(TrainSettings settings) const {
     try {
       if (!config.empty()) set_from_file(settings, config);
     } catch (const DataError& e) {  // not data, but configuration
@@ -47,6 +47,7 @@ struct TrainArguments {
 struct Arguments {
   TrainArguments train_arguments;
   TrainRequest train;
+  std::filesystem::path resume;
   EvalRequest eval;
   PredictRequest predict;
   ReplayRequest replay;
@@ -76,9 +77,18 @@ void add_train(CLI::App& app, Arguments& a) {
       ->type_name("KEY=VALUE")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  train->add_option("--out", a.train.out, "folder of the run; default runs/1, runs/2, ...")
-      ->type_name("DIR");
+  CLI::Option* out =
+      train->add_option("--out", a.train.out, "folder of the run; default runs/1, runs/2, ...")
+          ->type_name("DIR");
   train->add_flag("--force", a.train.force, "replace a run that is in --out");
+  train
+      ->add_option("--resume", a.resume,
+                   "go on from the checkpoint.safetensors of a run, with its settings")
+      ->type_name("FILE")
+      ->excludes(out);
+  train->add_option("--log", a.train.log, "append a line of JSON for every step")
+      ->type_name("FILE");
+  train->footer(list_of_names());
 }
 
 // A check without a text of its own in the help.
@@ -225,7 +235,9 @@ int run(int argc, char** argv) {
 
   const CLI::App& command = innermost(app);
   if (command.get_name() == "train") {
-    a.train.settings = a.train_arguments.resolve();
+    if (!a.resume.empty()) a.train.checkpoint = read_checkpoint(a.resume);
+    a.train.settings = a.train_arguments.resolve(a.train.checkpoint ? a.train.checkpoint->settings
+                                                                    : TrainSettings{});
     return train(std::move(a.train));
   }
   if (command.get_name() == "eval") return eval(a.eval);

@@ -1,11 +1,22 @@
 #include "model.h"
 
+#include <limits>
+
 namespace rein::app {
 
-RowLstm::RowLstm(Variables& variables, int64_t hidden)
-    : in_(variables, "hidden", kColumns, hidden),
-      cell_(variables, "rnn", hidden, hidden, {.forget_bias = 1}),
-      out_(variables, "out", hidden, kClasses) {}
+namespace {
+
+double or_none(double clip) { return clip > 0 ? clip : std::numeric_limits<double>::infinity(); }
+
+}  // namespace
+
+RowLstm::RowLstm(Variables& variables, const TrainSettings& s)
+    : in_(variables, "hidden", kColumns, s.hidden),
+      cell_(variables, "rnn", s.hidden, s.hidden,
+            {.forget_bias = 1,
+             .cell_clip = or_none(s.cell_clip),
+             .step_clip = {.gates = or_none(s.error_clip)}}),
+      out_(variables, "out", s.hidden, kClasses) {}
 
 Value RowLstm::logits(Value images) const {
   const Value rows = in_(reshape(transpose(images, {1, 0, 2}), {-1, kColumns}));

@@ -3,6 +3,7 @@
 
 #include "rein/nn/cell.h"
 #include "rein/nn/linear.h"
+#include "train_settings.h"
 
 namespace rein::app {
 
@@ -12,7 +13,7 @@ class RowLstm {
  public:
   static constexpr int64_t kRows = 28, kColumns = 28, kClasses = 10;
 
-  RowLstm(Variables& variables, int64_t hidden);
+  RowLstm(Variables& variables, const TrainSettings& settings);
 
   /// images [batch, kRows, kColumns] -> [batch, kClasses]
   Value logits(Value images) const;

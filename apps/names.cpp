@@ -3,66 +3,129 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
+#include <cctype>
+#include <optional>
+#include <type_traits>
 #include <vector>
 
+#include "form.h"
 #include "rein/apply/rules.h"
-#include "rein/base/text.h"
+#include "rein/apply/schedules.h"
 #include "rein/process/clip.h"
-#include "usage_error.h"
+#include "rein/process/finite.h"
 
 namespace rein::app {
 namespace {
 
 struct NamedClip {
   std::string_view form, help;
-  AnyTransform (*make)(double c);
+  // No transform if the number is missing.
+  std::optional<AnyTransform> (*make)(const Form& form, std::string_view option);
 
   std::string_view name() const { return form.substr(0, form.find(':')); }
 };
 
+// A clip whose number is the field `number`.
+template <class T, auto... number>
+std::optional<AnyTransform> clip(const Form& form, std::string_view option) {
+  T made{};
+  double c = 0;
+  if (form.positive(c))
+    ((made.*number = c), ...);
+  else if (!form.main.empty() || form.settings.empty())
+    return std::nullopt;
+  form.set(option, made);
+  return made;
+}
+
+std::optional<AnyTransform> clip_by_value(const Form& form, std::string_view option) {
+  double c = 0;
+  if (!form.positive(c)) return std::nullopt;
+  ClipByValue made{.min = -c, .max = c};
+  form.set(option, made);
+  return made;
+}
+
 const NamedClip kClips[] = {
-    {"value:C", "every element to [-C, C]",
-     [](double c) -> AnyTransform { return ClipByValue{.min = -c, .max = c}; }},
-    {"norm:C", "every variable's gradient to the norm C",
-     [](double c) -> AnyTransform { return ClipByNorm{.clip_norm = c}; }},
+    {"value:C", "every element to [-C, C]", clip_by_value},
+    {"norm:C", "every variable's gradient to the norm C", clip<ClipByNorm, &ClipByNorm::clip_norm>},
     {"average:C", "every variable's gradient to C, its norm divided by its number of elements",
-     [](double c) -> AnyTransform { return ClipByAverageNorm{.clip_norm = c}; }},
+     clip<ClipByAverageNorm, &ClipByAverageNorm::clip_norm>},
     {"rms:C", "every variable's gradient to the root mean square C",
-     [](double c) -> AnyTransform { return ClipByBlockRms{.threshold = c}; }},
+     clip<ClipByBlockRms, &ClipByBlockRms::threshold>},
     {"global:C", "all gradients together to the norm C",
-     [](double c) -> AnyTransform { return ClipByGlobalNorm{.clip_norm = c}; }},
+     clip<ClipByGlobalNorm, &ClipByGlobalNorm::clip_norm>},
     {"max_change:C", "every variable's gradient to the norm C, then all together",
-     [](double c) -> AnyTransform { return MaxChange{.per_variable = c, .global = c}; }},
+     clip<MaxChange, &MaxChange::per_variable, &MaxChange::global>},
     {"agc:C", "every unit's gradient to C times the norm of its weights",
-     [](double c) -> AnyTransform { return AdaptiveGradClip{.clipping = c}; }},
+     clip<AdaptiveGradClip, &AdaptiveGradClip::clipping>},
     {"autoclip:C", "the global norm to percentile C of the norms so far",
-     [](double c) -> AnyTransform { return AutoClip{.percentile = c}; }},
+     clip<AutoClip, &AutoClip::percentile>},
     {"zclip:C", "global norms more than C deviations above their mean",
-     [](double c) -> AnyTransform { return ZClip{.z_threshold = c}; }},
+     clip<ZClip, &ZClip::z_threshold>},
     {"adaptive:C", "the same of their logarithms, to the mean",
-     [](double c) -> AnyTransform { return AdaptiveClipping{.std_factor = c}; }},
+     clip<AdaptiveClipping, &AdaptiveClipping::std_factor>},
     {"adagc:C", "every variable's gradient to C times the mean of its norms",
-     [](double c) -> AnyTransform { return AdaGC{.lambda_rel = c}; }},
+     clip<AdaGC, &AdaGC::lambda_rel>},
     {"spikes:C", "elements whose square is more than C times its mean",
-     [](double c) -> AnyTransform { return ClipSpikes{.theta = c}; }},
+     clip<ClipSpikes, &ClipSpikes::theta>},
 };
+
+std::string clip_forms() {
+  std::string forms = fmt::format("  {:<13} gradients as they are", "none");
+  for (const NamedClip& c : kClips) forms += fmt::format("\n  {:<13} {}", c.form, c.help);
+  return forms;
+}
+
+AnyTransform one_clip(std::string_view text, std::string_view option) {
+  const Form form(text);
+  const auto* found = std::ranges::find(kClips, form.name, &NamedClip::name);
+  if (found != std::end(kClips))
+    if (auto made = found->make(form, option)) return *std::move(made);
+  throw UsageError(fmt::format("{}: '{}' is none of these, with C a positive number:\n{}", option,
+                               text, clip_forms()));
+}
+
+// A `+` is between clips where a name follows; in 1e+5 none does.
+std::vector<std::string_view> clips_of(std::string_view text) {
+  std::vector<std::string_view> parts;
+  size_t begin = 0;
+  for (size_t i = 0; i + 1 < text.size(); ++i)
+    if (text[i] == '+' && std::isalpha(static_cast<unsigned char>(text[i + 1]))) {
+      parts.push_back(text.substr(begin, i - begin));
+      begin = i + 1;
+    }
+  parts.push_back(text.substr(begin));
+  return parts;
+}
 
 struct NamedRule {
   std::string_view name;
-  AnyRule (*make)(double rate);
+  AnyRule (*make)(const Form& form, const Schedule& rate);
 };
 
+AnyRule with_settings(const Form& form, auto rule) {
+  form.set("optimizer", rule);
+  return rule;
+}
+
 template <class R>
-AnyRule of(double rate) {
-  return R{.learning_rate = rate};
+AnyRule of(const Form& form, const Schedule& rate) {
+  return with_settings(form, R{.learning_rate = rate});
+}
+
+AnyRule amsgrad(const Form& form, const Schedule& rate) {
+  return with_settings(form, Adam{.learning_rate = rate, .amsgrad = true});
+}
+
+AnyRule rprop(const Form& form, const Schedule& rate) {
+  return with_settings(form, Rprop{.initial_step = rate.at(0)});
 }
 
 const NamedRule kRules[] = {
     {"adam", of<Adam>},
     {"adamw", of<AdamW>},
-    {"amsgrad",
-     [](double rate) -> AnyRule { return Adam{.learning_rate = rate, .amsgrad = true}; }},
+    {"amsgrad", amsgrad},
     {"adamax", of<Adamax>},
     {"nadam", of<Nadam>},
     {"radam", of<RAdam>},
@@ -73,7 +136,7 @@ const NamedRule kRules[] = {
     {"adadelta", of<Adadelta>},
     {"ftrl", of<Ftrl>},
     {"lion", of<Lion>},
-    {"rprop", [](double rate) -> AnyRule { return Rprop{.initial_step = rate}; }},
+    {"rprop", rprop},
     {"lamb", of<Lamb>},
     {"lars", of<Lars>},
     {"adafactor", of<Adafactor>},
@@ -81,38 +144,120 @@ const NamedRule kRules[] = {
     {"schedule_free", of<ScheduleFreeAdamW>},
 };
 
-}  // namespace
+struct NamedSchedule {
+  std::string_view name;
+  Schedule (*make)(const Form& form, double rate, int64_t steps);
+};
 
-AnyTransform make_clip(std::string_view form) {
-  if (form == "none") return MeasureNorm{};
-  const size_t colon = form.find(':');
-  const auto* clip = std::ranges::find(kClips, form.substr(0, colon), &NamedClip::name);
-  if (clip != std::end(kClips) && colon != std::string_view::npos) {
-    double c = 0;
-    const char* const last = form.data() + form.size();
-    const auto [end, error] = std::from_chars(form.data() + colon + 1, last, c);
-    if (error == std::errc() && end == last && c > 0) return clip->make(c);
-  }
-  std::string forms = fmt::format("  {:<13} gradients as they are", "none");
-  for (const NamedClip& c : kClips) forms += fmt::format("\n  {:<13} {}", c.form, c.help);
-  throw UsageError(
-      fmt::format("clip: '{}' is none of these, with C a positive number:\n{}", form, forms));
+// From the rate on, over all steps.
+template <class S, auto rate_field, auto steps_field>
+Schedule decay(const Form& form, double rate, int64_t steps) {
+  S made{};
+  made.*rate_field = rate;
+  made.*steps_field = static_cast<std::remove_reference_t<decltype(made.*steps_field)>>(steps);
+  form.set("schedule", made);
+  return made;
 }
 
-AnyRule make_rule(std::string_view name, double learning_rate) {
-  const auto* rule = std::ranges::find(kRules, name, &NamedRule::name);
-  if (rule != std::end(kRules)) return rule->make(learning_rate);
+struct NoSettings {
+  template <class Self, class F>
+  static void fields(Self&, F&&) {}
+};
+
+Schedule constant(const Form& form, double rate, int64_t) {
+  NoSettings none;
+  form.set("schedule", none);
+  return rate;
+}
+
+const NamedSchedule kSchedules[] = {
+    {"constant", constant},
+    {"exponential",
+     decay<ExponentialDecay, &ExponentialDecay::initial, &ExponentialDecay::decay_steps>},
+    {"natural", decay<NaturalExpDecay, &NaturalExpDecay::initial, &NaturalExpDecay::decay_steps>},
+    {"inverse_time",
+     decay<InverseTimeDecay, &InverseTimeDecay::initial, &InverseTimeDecay::decay_steps>},
+    {"polynomial",
+     decay<PolynomialDecay, &PolynomialDecay::initial, &PolynomialDecay::decay_steps>},
+    {"cosine", decay<CosineDecay, &CosineDecay::initial, &CosineDecay::decay_steps>},
+    {"linear_cosine",
+     decay<LinearCosineDecay, &LinearCosineDecay::initial, &LinearCosineDecay::decay_steps>},
+    {"cosine_restarts",
+     decay<CosineRestarts, &CosineRestarts::initial, &CosineRestarts::first_decay_steps>},
+    {"one_cycle", decay<OneCycle, &OneCycle::max, &OneCycle::total_steps>},
+};
+
+struct NamedPolicy {
+  std::string_view name;
+  NonFinite policy;
+};
+const NamedPolicy kPolicies[] = {{"stop", NonFinite::stop},
+                                 {"skip", NonFinite::skip},
+                                 {"zero", NonFinite::zero},
+                                 {"propagate", NonFinite::propagate}};
+
+template <class Table>
+std::string names_of(const Table& table) {
+  std::string names;
+  for (const auto& row : table) names += fmt::format("{}{}", names.empty() ? "" : ", ", row.name);
+  return names;
+}
+
+template <class Row, size_t N>
+const Row& row_of(const Row (&table)[N], std::string_view name, std::string_view option) {
   std::vector<std::string_view> names;
-  for (const NamedRule& r : kRules) names.push_back(r.name);
-  throw UsageError(fmt::format("optimizer: '{}' is none of {}{}", name, rule_names(),
+  for (const Row& row : table) {
+    if (row.name == name) return row;
+    names.push_back(row.name);
+  }
+  throw UsageError(fmt::format("{}: '{}' is none of {}{}", option, name, names_of(table),
                                did_you_mean(name, names)));
 }
 
-std::string rule_names() {
-  std::string names;
-  for (const NamedRule& rule : kRules)
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", rule.name);
-  return names;
+// A form that has only settings.
+Form settings_form(std::string_view text, std::string_view option) {
+  const Form form(text);
+  if (!form.main.empty())
+    throw UsageError(
+        fmt::format("{}: '{}': setting=value is expected after '{}:'", option, text, form.name));
+  return form;
+}
+
+}  // namespace
+
+AnyTransform make_clip(std::string_view text, std::string_view option) {
+  if (text == "none") return MeasureNorm{};
+  const auto parts = clips_of(text);
+  if (parts.size() == 1) return one_clip(text, option);
+  Chain chain;
+  for (const std::string_view part : parts) chain.parts.push_back(one_clip(part, option));
+  return chain;
+}
+
+AnyRule make_rule(std::string_view text, const Schedule& learning_rate) {
+  const Form form = settings_form(text, "optimizer");
+  return row_of(kRules, form.name, "optimizer").make(form, learning_rate);
+}
+
+Schedule make_schedule(std::string_view text, double learning_rate, int64_t steps) {
+  const Form form = settings_form(text, "schedule");
+  return row_of(kSchedules, form.name, "schedule").make(form, learning_rate, steps);
+}
+
+AnyTransform make_check(std::string_view text) {
+  const Form form = settings_form(text, "non_finite");
+  CheckFinite check{.policy = row_of(kPolicies, form.name, "non_finite").policy};
+  form.set("non_finite", check);
+  return check;
+}
+
+std::string list_of_names() {
+  return fmt::format(
+      "Clips (--clip, --clip-updates), several with + between them, as in value:1+global:5:\n{}\n\n"
+      "Optimizers: {}\nSchedules: {}\nWhat becomes of a step that is not finite: {}\n\n"
+      "Each takes its settings as name:setting=value,...: norm:1,semantics=keras or "
+      "adamw:weight_decay=0.1;\nan unknown setting lists those there are.",
+      clip_forms(), names_of(kRules), names_of(kSchedules), names_of(kPolicies));
 }
 
 }  // namespace rein::app

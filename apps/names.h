@@ -1,4 +1,5 @@
-// Clips and rules by the names that command lines and settings files give them.
+// Clips, rules and schedules by the names that command lines and settings files give them, each
+// with the fields of its struct as settings: `norm:1,semantics=keras`, `adamw:weight_decay=0.1`.
 #pragma once
 
 #include <string>
@@ -9,14 +10,22 @@
 
 namespace rein::app {
 
-/// `none`, or the name of a clip and its number, as in `global:5`; all of them measure the norm.
-/// Throws UsageError with the list of them.
-AnyTransform make_clip(std::string_view form);
+/// `none`, or the name of a clip and its number, as in `global:5`; several with `+` between them,
+/// as in `value:1+global:5`. All of them measure the norm. Throws UsageError with the list of them.
+AnyTransform make_clip(std::string_view text, std::string_view option = "clip");
 
 /// A rule by its name in lower case, with its own defaults but for the learning rate, which is the
-/// initial step of `rprop`. Throws UsageError for an unknown name.
-AnyRule make_rule(std::string_view name, double learning_rate);
-/// The names, comma between.
-std::string rule_names();
+/// initial step of `rprop`. Throws UsageError for an unknown name or setting.
+AnyRule make_rule(std::string_view text, const Schedule& learning_rate);
+
+/// `constant`, or a schedule from `learning_rate` on over `steps`, unless its settings say
+/// otherwise. Throws UsageError, and InvalidArgument for settings that make no sense.
+Schedule make_schedule(std::string_view text, double learning_rate, int64_t steps);
+
+/// `propagate`, `zero`, `skip` or `stop`, as a CheckFinite, with its settings. Throws UsageError.
+AnyTransform make_check(std::string_view text);
+
+/// All of them, for help texts.
+std::string list_of_names();
 
 }  // namespace rein::app

@@ -26,7 +26,7 @@ int predict(const PredictRequest& request) {
   const RunFolder run = RunFolder::open(request.run);
   const TrainSettings settings = run.settings();
   Variables variables;
-  const RowLstm model(variables, settings.hidden);
+  const RowLstm model(variables, settings);
   load_variables(run.weights_file(), variables);
   const Tensor images = read_images(request.file);
   const ClassNames& names = class_names(settings);

@@ -43,7 +43,8 @@ Progress::Progress(int64_t epochs, int64_t steps_an_epoch, int64_t batch_size)
 void Progress::show(const StepInfo& info) {
   const auto now = Clock::now();
   training_ += info.seconds;
-  const double weight = std::max(0.02, 1 / static_cast<double>(info.step));
+  ++shown_steps_;
+  const double weight = std::max(0.02, 1 / static_cast<double>(shown_steps_));
   loss_ += weight * (info.loss - loss_);
   if (now - drawn_ <
       (terminal_ ? Clock::duration(milliseconds(100)) : Clock::duration(seconds(10))))
@@ -52,7 +53,7 @@ void Progress::show(const StepInfo& info) {
 
   const int64_t epoch = (info.step - 1) / steps_ + 1, step = (info.step - 1) % steps_ + 1;
   const double share = static_cast<double>(step) / static_cast<double>(steps_);
-  const double a_step = training_ / static_cast<double>(info.step);
+  const double a_step = training_ / static_cast<double>(shown_steps_);
   const std::string text =
       fmt::format("epoch {}/{} {}{:3.0f} %  loss {:.4f}  norm {:.3g}  {:.0f} ex/s  {} left", epoch,
                   epochs_, terminal_ ? bar(share) : "", 100 * share, loss_, info.norm,

@@ -26,6 +26,7 @@ class Progress {
   int64_t epochs_, steps_, batch_size_;
   bool terminal_;
   bool shown_ = false;
+  int64_t shown_steps_ = 0;    // those before it was resumed left out
   double loss_ = 0;            // of the last steps
   double training_ = 0;        // seconds in steps, evaluation left out
   Clock::time_point drawn_{};  // bar or line

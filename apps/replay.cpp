@@ -10,7 +10,7 @@ namespace rein::app {
 int replay(const ReplayRequest& request) {
   const Bundle bundle = read_bundle(request.file);
   Variables variables;
-  const RowLstm model(variables, bundle.settings.hidden);
+  const RowLstm model(variables, bundle.settings);
   set_variables(request.file, variables);
   const auto cost = [&](Value images, Value labels) { return model.cost(images, labels); };
   Step step = record(cost, variables, chain(), GradientDescent{}, {.threads = request.threads});

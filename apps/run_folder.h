@@ -1,5 +1,5 @@
-// The directory of a run: settings.toml, metrics.jsonl, model.safetensors; diverged.safetensors if
-// it did.
+// The directory of a run: settings.toml, metrics.jsonl, model.safetensors, checkpoint.safetensors;
+// diverged.safetensors if it did.
 #pragma once
 
 #include <filesystem>
@@ -15,6 +15,10 @@ class RunFolder {
   /// Makes the folder for a new run; an empty path stands for the next free number under runs/.
   /// Throws UsageError if a run is there already, unless `force` says to replace it.
   static RunFolder create(const std::filesystem::path& path, bool force);
+  /// The folder that a checkpoint is in.
+  static RunFolder of_checkpoint(const std::filesystem::path& file) {
+    return RunFolder(file.parent_path().empty() ? "." : file.parent_path());
+  }
   /// A run that exists. Throws IoError.
   static RunFolder open(const std::filesystem::path& path);
 
@@ -22,6 +26,7 @@ class RunFolder {
   std::filesystem::path settings_file() const { return path_ / "settings.toml"; }
   std::filesystem::path metrics_file() const { return path_ / "metrics.jsonl"; }
   std::filesystem::path weights_file() const { return path_ / "model.safetensors"; }
+  std::filesystem::path checkpoint_file() const { return path_ / "checkpoint.safetensors"; }
   std::filesystem::path bundle_file() const { return path_ / "diverged.safetensors"; }
 
   /// Throws DataError for settings that make no sense.

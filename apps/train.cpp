@@ -3,6 +3,8 @@
 
 #include <cmath>
 #include <cstdio>
+#include <optional>
+#include <utility>
 
 #include "bundle.h"
 #include "classifier.h"
@@ -10,9 +12,9 @@
 #include "epoch_summary.h"
 #include "names.h"
 #include "progress.h"
+#include "rein/apply/rules.h"
 #include "rein/data/dataset.h"
 #include "rein/io/json_lines.h"
-#include "rein/process/finite.h"
 #include "run_folder.h"
 #include "stop_signal.h"
 #include "task.h"
@@ -25,15 +27,48 @@ void check_batches(const TrainSettings& settings, const Dataset& examples) {
   if (settings.batch_size > examples.size())
     throw UsageError(fmt::format("batch_size: {} is more than the {} training examples",
                                  settings.batch_size, examples.size()));
+  if (settings.batch_size % settings.accumulate != 0)
+    throw UsageError(fmt::format("accumulate: a batch of {} cannot be cut into {} equal parts",
+                                 settings.batch_size, settings.accumulate));
 }
 
-// A step whose gradients are not finite throws before it changes anything: what it was made of goes
-// into a file.
+AnyRule rule_of(const TrainSettings& settings, int64_t steps) {
+  AnyRule rule = make_rule(settings.optimizer,
+                           make_schedule(settings.schedule, settings.learning_rate, steps));
+  if (settings.clip_updates != "none")
+    rule = ClipUpdates{.rule = rule, .clip = make_clip(settings.clip_updates, "clip_updates")};
+  if (settings.average > 0) rule = WeightAverage{.rule = rule, .decay = settings.average};
+  return rule;
+}
+
+StepOptions options_of(const TrainSettings& settings) {
+  StepOptions options{.threads = static_cast<int>(settings.threads),
+                      .seed = {static_cast<uint64_t>(settings.seed)},
+                      .batch_axis = 0};
+  if (settings.loss_scale > 0) options.loss_scale = LossScale{.initial = settings.loss_scale};
+  return options;
+}
+
+// Part i of n of a batch.
+std::vector<Tensor> part_of(const std::vector<Tensor>& batch, int64_t i, int64_t n) {
+  std::vector<Tensor> part;
+  for (const Tensor& tensor : batch) {
+    Shape shape = tensor.shape();
+    shape[0] /= n;
+    part.push_back(tensor.piece(i * shape.size(), shape));
+  }
+  return part;
+}
+
+// A step whose gradients are not finite throws before it changes anything, unless it shall go on:
+// what it was made of goes into a file.
 StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const Variables& variables,
                   const TrainSettings& settings, const RunFolder& run) {
   try {
-    const StepInfo info = step.run(batch);
-    if (std::isfinite(info.loss)) return info;
+    const int64_t parts = settings.accumulate;
+    for (int64_t i = 0; i + 1 < parts; ++i) step.accumulate_all(part_of(batch, i, parts));
+    const StepInfo info = step.run(part_of(batch, parts - 1, parts));
+    if (std::isfinite(info.loss) || !settings.non_finite.starts_with("stop")) return info;
     throw NonFiniteError(fmt::format("the loss is {}, its gradients are finite", info.loss));
   } catch (const NonFiniteError& error) {
     const int64_t number = step.step() + 1;
@@ -47,9 +82,17 @@ StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const Variables&
 }
 
 int report_stop(int signal, const RunFolder& run, int64_t step) {
-  fmt::print(stderr, "stopped by {} after step {}; the weights are in {}\n",
-             signal == SIGINT ? "SIGINT" : "SIGTERM", step, run.weights_file().string());
+  fmt::print(stderr,
+             "stopped by {} after step {}; the weights are in {}\n"
+             "'rein train --resume {}' goes on\n",
+             signal == SIGINT ? "SIGINT" : "SIGTERM", step, run.weights_file().string(),
+             run.checkpoint_file().string());
   return kSignal + signal;
+}
+
+RunFolder folder_of(const TrainRequest& request) {
+  return request.checkpoint ? RunFolder::of_checkpoint(request.checkpoint->file)
+                            : RunFolder::create(request.out, request.force);
 }
 
 }  // namespace
@@ -58,50 +101,67 @@ int train(TrainRequest request) {
   TrainSettings& settings = request.settings;
   const ImageTask task = load_task(settings);
   const Seed seed{static_cast<uint64_t>(settings.seed)};
-  const int threads = static_cast<int>(settings.threads);
   const DatasetPtr examples = in_memory({task.train.images, task.train.labels});
   check_batches(settings, *examples);
+  const int64_t steps_an_epoch = examples->size() / settings.batch_size;
 
   Variables variables{seed};
-  const RowLstm model(variables, settings.hidden);
+  const RowLstm model(variables, settings);
   const auto cost = [&](Value images, Value labels) { return model.cost(images, labels); };
-  Step step = record(
-      cost, variables, chain(CheckFinite{.policy = NonFinite::stop}, make_clip(settings.clip)),
-      make_rule(settings.optimizer, settings.learning_rate), {.threads = threads, .seed = seed});
-  Classifier classifier(model, threads);
+  Step step =
+      record(cost, variables, chain(make_check(settings.non_finite), make_clip(settings.clip)),
+             rule_of(settings, settings.epochs * steps_an_epoch), options_of(settings));
+  Classifier classifier(model, static_cast<int>(settings.threads));
+  EpochSummary summary;
+  if (request.checkpoint) {
+    resume(*request.checkpoint, settings, steps_an_epoch, step);
+    summary = request.checkpoint->summary;
+    if (step.step() >= settings.epochs * steps_an_epoch)
+      throw UsageError(fmt::format("epochs: {} is at the end of epoch {}; give more --epochs",
+                                   request.checkpoint->file, step.step() / steps_an_epoch));
+  }
 
-  const RunFolder run = RunFolder::create(request.out, request.force);
+  const RunFolder run = folder_of(request);
   write_to_file(settings, run.settings_file());
   JsonLines metrics(run.metrics_file());
+  std::optional<JsonLines> log;
+  if (!request.log.empty()) log.emplace(request.log);
   const StopSignal stop;
-  fmt::print("training on {}: {} images, {} for the test; {} parameters; run {}\n", settings.data,
+  fmt::print("training on {}: {} images, {} for the test; {} parameters; run {}{}\n", settings.data,
              examples->size(), task.test.images.shape()[0], variables.parameter_count(),
-             run.path().string());
+             run.path().string(),
+             step.step() > 0 ? fmt::format("; after step {}", step.step()) : "");
   std::fflush(stdout);
 
-  const int64_t steps_an_epoch = examples->size() / settings.batch_size;
   Progress progress(settings.epochs, steps_an_epoch, settings.batch_size);
   Accuracy test;
-  for (int64_t epoch = 1; epoch <= settings.epochs; ++epoch) {
+  const auto save = [&](int64_t epoch) {
+    step.with_averages([&] { run.save_weights(variables, epoch, step.step()); });
+    write_checkpoint(run.checkpoint_file(), settings, steps_an_epoch, summary, step);
+  };
+  while (step.step() < settings.epochs * steps_an_epoch) {
+    const int64_t epoch = step.step() / steps_an_epoch + 1;
     const DatasetPtr batches =
         batch(shuffle(examples, seed, epoch), settings.batch_size, {.drop_remainder = true});
-    EpochSummary summary;
-    for (int64_t i = 0; i < batches->size(); ++i) {
+    for (int64_t i = step.step() % steps_an_epoch; i < batches->size(); ++i) {
       const StepInfo info = run_step(step, batches->get(i), variables, settings, run);
       summary.add(info);
+      if (log) log->append(settings_of(info));
       progress.show(info);
-      if (const int signal = stop.received()) {
-        progress.clear();
-        run.save_weights(variables, epoch, info.step);
-        return report_stop(signal, run, info.step);
-      }
+      const int signal = stop.received();
+      if (signal == 0 || i + 1 == batches->size()) continue;
+      progress.clear();
+      save(epoch);
+      return report_stop(signal, run, info.step);
     }
-    test = accuracy(classifier.logits(task.test.images), task.test.labels);
-    run.save_weights(variables, epoch, step.step());
-    metrics.append(summary.to_json(epoch, settings.batch_size, test));
+    step.with_averages(
+        [&] { test = accuracy(classifier.logits(task.test.images), task.test.labels); });
+    const EpochSummary whole = std::exchange(summary, {});
+    save(epoch);
+    metrics.append(whole.to_json(epoch, settings.batch_size, test));
     progress.clear();
     fmt::print("epoch {}/{}  {}\n", epoch, settings.epochs,
-               summary.to_text(settings.batch_size, test));
+               whole.to_text(settings.batch_size, test));
     std::fflush(stdout);
     if (const int signal = stop.received()) return report_stop(signal, run, step.step());
   }

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <charconv>
 #include <limits>
 #include <vector>
 
+#include "form.h"
 #include "names.h"
 #include "rein/base/text.h"
 #include "usage_error.h"
@@ -19,21 +19,32 @@ using S = TrainSettings;
 
 constexpr double kMany = 1e9;
 
-constexpr std::array<TrainOption, 10> kOptions{{
+constexpr std::array<TrainOption, 18> kOptions{{
     {"data", "DIR",
      "folder of the four Fashion-MNIST files, or 'generated' for the built-in task of strokes",
-     &S::data},
-    {"clip", "FORM", "gradient clipping, such as none or global:5; an unknown FORM lists all",
-     &S::clip},
-    {"optimizer", "NAME", "such as adam or sgd; an unknown NAME lists all", &S::optimizer},
+     &S::data, 0, 0, false},
+    {"clip", "FORM", "gradient clipping, such as none or global:5, see below", &S::clip},
+    {"optimizer", "FORM", "such as adam or sgd, see below", &S::optimizer},
     {"learning_rate", "X", "step size of the optimizer", &S::learning_rate, 1e-37, 1e38},
-    {"epochs", "N", "passes over the training examples", &S::epochs, 1, kMany},
+    {"schedule", "FORM", "how the learning rate changes, see below", &S::schedule},
+    {"clip_updates", "FORM", "a clip, as of --clip, of what the optimizer adds", &S::clip_updates},
+    {"cell_clip", "X", "bound of the LSTM's cells at every time step; 0 is none", &S::cell_clip, 0,
+     1e38},
+    {"error_clip", "X", "bound of the gates' gradients at every time step; 0 is none",
+     &S::error_clip, 0, 1e38},
+    {"non_finite", "FORM", "what becomes of a step that is not finite, see below", &S::non_finite},
+    {"loss_scale", "X", "initial scale of the loss; 0 is none", &S::loss_scale, 0, 16777216},
+    {"accumulate", "N", "parts of a batch that are computed one after the other", &S::accumulate, 1,
+     1 << 20},
+    {"average", "X", "decay of an average of the weights, which is evaluated and saved; 0 is none",
+     &S::average, 0, 0.999999},
+    {"epochs", "N", "passes over the training examples", &S::epochs, 1, kMany, false},
     {"batch_size", "N", "examples a step", &S::batch_size, 1, 1 << 20},
     {"hidden", "N", "units of the LSTM", &S::hidden, 1, 1 << 14},
     {"limit", "N", "use only the first N training and test examples; 0 takes all", &S::limit, 0,
      kMany},
     {"seed", "N", "of initial weights and the order of examples", &S::seed, 0, kMany},
-    {"threads", "N", "0 takes all; the results do not depend on it", &S::threads, 0, 1024},
+    {"threads", "N", "0 takes all; the results do not depend on it", &S::threads, 0, 1024, false},
 }};
 
 template <class T>
@@ -49,16 +60,6 @@ constexpr std::string_view kind_of<int64_t>() {
 template <>
 constexpr std::string_view kind_of<double>() {
   return "a number";
-}
-
-template <class T>
-bool parse(std::string_view text, T& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size();
-}
-bool parse(std::string_view text, std::string& value) {
-  value = text;
-  return true;
 }
 
 // Stores a value that has been read, if it is within the bounds.
@@ -95,10 +96,15 @@ void set_from_value(S& settings, const TrainOption& option, const SettingValue& 
       option.member);
 }
 
-// Clip and optimizer are texts with a meaning.
+// Some texts have a meaning.
+constexpr int64_t kAnyNumber = 1000;  // of steps, while it is not known
 void check_meaning(const S& settings, const TrainOption& option) {
   if (option.key == "clip") make_clip(settings.clip);
+  if (option.key == "clip_updates") make_clip(settings.clip_updates, option.key);
   if (option.key == "optimizer") make_rule(settings.optimizer, settings.learning_rate);
+  if (option.key == "schedule")
+    make_schedule(settings.schedule, settings.learning_rate, kAnyNumber);
+  if (option.key == "non_finite") make_check(settings.non_finite);
 }
 
 }  // namespace

@@ -18,6 +18,13 @@ struct TrainSettings {
   std::string clip = "global:5";
   std::string optimizer = "adam";
   double learning_rate = 1e-3;
+  std::string schedule = "constant";
+  std::string clip_updates = "none";
+  double cell_clip = 0, error_clip = 0;  // 0: none
+  std::string non_finite = "stop";
+  double loss_scale = 0;  // 0: none
+  int64_t accumulate = 1;
+  double average = 0;  // 0: none
   int64_t epochs = 6;
   int64_t batch_size = 128;
   int64_t hidden = 128;
@@ -33,6 +40,7 @@ struct TrainOption {
   std::variant<std::string TrainSettings::*, int64_t TrainSettings::*, double TrainSettings::*>
       member;
   double least = 0, most = 0;  // of numbers
+  bool part_of_the_result = true;
 };
 std::span<const TrainOption> train_options();
 

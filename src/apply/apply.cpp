@@ -29,29 +29,56 @@ class Update {
         gradients_(gradients),
         rule_(rule),
         state_(state),
-        team_(team) {}
+        team_(team),
+        adds_(!rule.sees_deltas()) {}
 
+  /// Moves the parameters; or, if the rule wants to see all deltas first, leaves them where the
+  /// gradients were.
   void run() const {
     gradients_.merge_duplicates();
     for (size_t i = 0; i < gradients_.size(); ++i) {
       if (gradients_.kind(i) == Gradients::Kind::sparse && way_of(i) != Way::rows) spread(i);
     }
-    const Layout& layout = gradients_.layout();
-    run_tasks(&team_, task_count(layout), [&](int64_t task) {
-      for_part_of_block(layout, task, [&](size_t i, size_t begin, size_t end) {
-        if (way_of(i) == Way::blocks)
-          move(gradients_.dense<T>(i).data() + (begin - layout.entries[i].offset), {i, begin},
-               end - begin);
-      });
+    for_dense_pieces([&](size_t i, T* gradient, size_t begin, size_t n) {
+      if (way_of(i) == Way::blocks) move(gradient, {i, begin}, n);
     });
     for (size_t i = 0; i < gradients_.size(); ++i) {
       const Way way = way_of(i);
       if (way == Way::rows) rows(i);
       if (way == Way::whole) whole(i);
     }
+    if (adds_) return;
+    gradients_.scale = 1;
+    for (size_t i = 0; i < gradients_.size(); ++i)
+      if (way_of(i) == Way::blocks || way_of(i) == Way::whole)
+        gradients_.set_kind(i, Gradients::Kind::dense);
+  }
+
+  /// Adds the deltas that `run` left.
+  void add() const {
+    for_dense_pieces([&](size_t i, T* delta, size_t begin, size_t n) {
+      if (gradients_.kind(i) == Gradients::Kind::dense) add_scaled(parameters_ + begin, delta, n);
+    });
+    for (size_t i = 0; i < gradients_.size(); ++i)
+      if (gradients_.kind(i) == Gradients::Kind::sparse)
+        for_rows(i, [&](T* delta, BlockPlace place, size_t n) {
+          add_scaled(parameters_ + place.offset, delta, n);
+        });
   }
 
  private:
+  // Calls f(variable, numbers, offset in the block, their count) for pieces of the dense block.
+  template <class F>
+  void for_dense_pieces(F f) const {
+    const Layout& layout = gradients_.layout();
+    run_tasks(&team_, task_count(layout), [&](int64_t task) {
+      for_part_of_block(layout, task, [&](size_t i, size_t begin, size_t end) {
+        f(i, gradients_.dense<T>(i).data() + (begin - layout.entries[i].offset), begin,
+          end - begin);
+      });
+    });
+  }
+
   // How a variable is moved. All ways but `rows` find the numbers in the dense block.
   enum class Way : uint8_t { none, blocks, rows, whole };
 
@@ -79,16 +106,23 @@ class Update {
   }
 
   void rows(size_t i) const {
-    const IndexedSlices& slices = gradients_.sparse(i);
-    const auto indices = slices.indices.template flat<int64_t>();
+    for_rows(i, [&](T* values, BlockPlace place, size_t n) { move(values, place, n); });
+  }
+
+  // Calls f(values, place, their count) for each row of a sparse gradient.
+  template <class F>
+  void for_rows(size_t i, F f) const {
+    const auto indices = gradients_.sparse(i).indices.template flat<int64_t>();
     if (indices.empty()) return;
-    const T* values = slices.values.template flat<T>().data();
-    const size_t width = static_cast<size_t>(slices.values.size()) / indices.size();
+    const auto all = gradients_.stored<T>(i);
+    T* const values = all.data();
+    const size_t width = all.size() / indices.size();
     const size_t offset = gradients_.layout().entries[i].offset;
     const int64_t grain = std::max<int64_t>(1, kGrain / static_cast<int64_t>(width));
     team_.run_ranges(static_cast<int64_t>(indices.size()), grain, [&](int64_t begin, int64_t end) {
       for (auto k = static_cast<size_t>(begin); k < static_cast<size_t>(end); ++k)
-        move(values + k * width, {i, offset + static_cast<size_t>(indices[k]) * width}, width);
+        f(values + k * width, BlockPlace{i, offset + static_cast<size_t>(indices[k]) * width},
+          width);
     });
   }
 
@@ -104,16 +138,22 @@ class Update {
                             static_cast<size_t>(end - begin));
       });
     rule_.delta(std::span<T>(d, entry.size), state_, {i, entry.offset, w, &team_});
+    if (!adds_) return;
     team_.run_ranges(n, kGrain, [&](int64_t begin, int64_t end) {
       kernels::add_into(w + begin, d + begin, static_cast<size_t>(end - begin));
     });
   }
 
-  // Gradient -> delta -> parameters.
-  void move(const T* gradient, BlockPlace place, size_t n) const {
+  // Gradient -> delta -> parameters; or the delta in the gradient's place.
+  void move(T* gradient, BlockPlace place, size_t n) const {
     const std::span<const T> all(gradient, n);
     T* const parameters = parameters_ + place.offset;
     place.parameters = parameters;
+    if (!adds_) {
+      if (gradients_.scale != 1) kernels::scale_into(gradient, gradients_.scale, gradient, n);
+      rule_.delta(std::span<T>(gradient, n), state_, place);
+      return;
+    }
     if (rule_.update(all, gradients_.scale, parameters, state_, place)) return;
     alignas(64) T tile[kTile];
     for (size_t at = 0; at < n; at += kTile) {
@@ -126,11 +166,18 @@ class Update {
     }
   }
 
+  // The delta, multiplied by the scale in its place, is added.
+  void add_scaled(T* parameters, T* delta, size_t n) const {
+    if (gradients_.scale != 1) kernels::scale_into(delta, gradients_.scale, delta, n);
+    kernels::add_into(parameters, delta, n);
+  }
+
   T* parameters_;
   Gradients& gradients_;
   const AnyRule& rule_;
   AnyRule::State& state_;
   ThreadTeam& team_;
+  bool adds_;
 };
 
 }  // namespace
@@ -149,7 +196,14 @@ void apply_updates(Variables& variables, Gradients& gradients, const AnyRule& ru
   rule.before(state, variables);
   visit_float(variables.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    Update<T>(variables, gradients, rule, state, team).run();
+    const Update<T> update(variables, gradients, rule, state, team);
+    update.run();
+    if (rule.sees_deltas()) {
+      StepInfo seen{.step = info.step, .examples = info.examples};
+      gradients.team = &team;
+      rule.deltas(gradients, state, variables, seen);
+      if (!seen.skip) update.add();
+    }
     rule.after(state, std::span<T>(ParameterWriter::block<T>(variables), variables.layout().size),
                team);
   });

@@ -80,8 +80,10 @@ Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRu
     check(*options.loss_scale, where);
     parts_->loss_scale = options.loss_scale->initial;
     parts_->cost = with_scaled_loss(std::move(parts_->cost));
-    parts_->process = chain(CheckFinite{.policy = NonFinite::skip}, std::move(parts_->process));
   }
+  if (options.rollback) parts_->keeper.emplace(*options.rollback, parts_->rule, where);
+  if (options.loss_scale || options.rollback)
+    parts_->process = chain(CheckFinite{.policy = NonFinite::skip}, std::move(parts_->process));
   parts_->make_states(where);
 }
 Step::~Step() = default;
@@ -193,15 +195,19 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
     p.loss_sum = 0;
   }
   info.finite = std::isfinite(info.loss);
+  if (p.keeper) p.keeper->look_at_loss(info, p.process_state);
   const FlushDenormals flush;
   const auto computed = Clock::now();
   placed("Step", where, [&] {
     p.process.update(*gradients, p.process_state, p.variables, info);  // 2 process
   });
   const auto processed = Clock::now();
+  if (p.keeper) p.keeper->see(info, p.variables, p.process_state, p.rule_state);
+  const AnyRule& rule = p.keeper ? p.keeper->rule() : p.rule;
   placed("Step", where, [&] {
-    apply_updates(p.variables, *gradients, p.rule, p.rule_state, info, p.team);  // 3 apply
+    apply_updates(p.variables, *gradients, rule, p.rule_state, info, p.team);  // 3 apply
   });
+  if (!info.skip) info.learning_rate = rule.rate(p.rule_state);
 
   p.step = info.step;
   if (p.options.loss_scale) p.move_loss_scale(info);

@@ -6,6 +6,7 @@
 
 #include "rein/apply/apply.h"
 #include "rein/train/step.h"
+#include "train/keeper.h"
 #include "train/placed.h"
 
 namespace rein {
@@ -34,6 +35,7 @@ struct Step::Parts {
   int64_t fine_steps = 0;  // since it moved
   Tensor scale_input = Tensor::scalar(1.0);
   std::vector<Tensor> inputs{};
+  std::optional<Keeper> keeper{};
   bool evaluating = false;  // parameters are averages
   bool profiled = false;
   OpTime process_time{.name = "process"}, apply_time{.name = "apply"};
@@ -61,6 +63,7 @@ struct Step::Parts {
       process_state = std::move(made);
     });
     variable_count = variables.size();
+    if (keeper) keeper->keep(variables, process_state, rule_state);
   }
 };
 

@@ -25,6 +25,7 @@ Settings settings_of_step(const AnyTransform& process, const AnyRule& rule,
   describe("seed", static_cast<int64_t>(options.seed.value), settings);
   describe("loss_scale", options.loss_scale, settings);
   describe("sharpness", options.sharpness, settings);
+  describe("rollback", options.rollback, settings);
   return settings;
 }
 
@@ -42,6 +43,7 @@ StateDict Step::state(Where where) const {
     p.process_state.save("process", out);
     p.rule_state.save("rule", out);
     save_fields("", Counts{p.step, p.loss_scale, p.fine_steps}, out);
+    if (p.keeper) p.keeper->save("rollback", p.process_state, p.rule_state, out);
     save_settings(settings_of_step(p.process, p.rule, p.options), out);
     return out;
   });
@@ -57,6 +59,7 @@ void Step::load_state(const StateDict& saved, SavedSettings mode, Where where) {
   const Settings settings = settings_of_step(p.process, p.rule, p.options);
   StateReader reader(saved);
   const auto pass = [&] {
+    if (p.keeper) p.keeper->load("rollback", p.process_state, p.rule_state, reader);
     load_parameters("parameters", p.variables, reader);
     p.process_state.load("process", reader);
     p.rule_state.load("rule", reader);

@@ -15,9 +15,9 @@ TEST(Options, VersionAndHelp) {
   EXPECT_EQ(rein(folder, {"--version"}).out, "rein 0.1.0\n");
   const Finished help = rein(folder, {"train", "--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* option :
-       {"--clip", "--epochs", "--batch-size", "--learning-rate", "--hidden", "--optimizer",
-        "--seed", "--threads", "--data", "--out", "--config", "--set", "--limit", "--force"})
+  for (const char* option : {"--clip", "--epochs", "--batch-size", "--learning-rate", "--hidden",
+                             "--optimizer", "--seed", "--threads", "--data", "--out", "--config",
+                             "--set", "--limit", "--force", "--log"})
     EXPECT_TRUE(contains(help.out, option));
 }
 
@@ -85,10 +85,11 @@ TEST(Options, FilesSettingsAndFlagsCountInThisOrder) {
   const Finished f = rein(folder, {"train", "--config", "c.toml", "--set", "seed=3", "--set",
                                    "epochs=2", "--epochs", "1", "--out=r"});
   ASSERT_EQ(f.code, 0) << f.err;
-  EXPECT_TRUE(
-      contains(read_bytes(folder / "r/settings.toml"), "data = 'generated'\nclip = 'global:"));
   EXPECT_TRUE(contains(read_bytes(folder / "r/settings.toml"),
-                       "optimizer = 'adam'\nlearning_rate = 1.0\nepochs = 1\nbatch_size = 16\n"
+                       "data = 'generated'\nclip = 'global:5'\n"
+                       "optimizer = 'adam'\nlearning_rate = 1.0\nschedule = 'constant'\n"));
+  EXPECT_TRUE(contains(read_bytes(folder / "r/settings.toml"),
+                       "average = 0.0\nepochs = 1\nbatch_size = 16\n"
                        "hidden = 4\nlimit = 32\nseed = 3\nthreads = 0\n"));
   // The settings of a run are a configuration, and give the same run.
   ASSERT_EQ(rein(folder, {"train", "--config", "r/settings.toml", "--out", "again"}).code, 0);

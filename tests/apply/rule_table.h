@@ -8,6 +8,7 @@
 #include "process/numbers.h"
 #include "rein/apply/apply.h"
 #include "rein/apply/rules.h"
+#include "rein/process/clip.h"
 
 namespace rein {
 
@@ -81,6 +82,10 @@ inline std::vector<RuleRow> rule_table(const Schedule& rate = 0.05) {
       {"schedule free", ScheduleFreeAdamW{.learning_rate = rate, .weight_decay = 0.1}},
       {"average", WeightAverage{.rule = Adam{.learning_rate = rate}}},
       {"lookahead", Lookahead{.rule = Lion{.learning_rate = rate}, .sync_period = 3}},
+      {"clipped updates",
+       ClipUpdates{.rule = Adam{.learning_rate = rate, .sparse = rows},
+                   .clip = MaxChange{.per_variable = 0.05, .global = 0.06}},
+       true},
       {"groups",
        RuleGroups{
            .groups = {{"b*", Adam{.learning_rate = rate}}, {"e*", Adagrad{.learning_rate = rate}}},

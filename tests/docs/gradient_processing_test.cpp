@@ -150,6 +150,22 @@ TEST(GradientProcessing, LeavingOutAStep) {
   EXPECT_EQ(numbers(model.vars), before);
 }
 
+TEST(GradientProcessing, GoingBack) {
+  Model model;
+  Variables& vars = model.vars;
+  const auto cost = [&](Value x, Value y) { return model.cost(x, y); };
+  Step guarded = record(cost, vars, chain(ClipByGlobalNorm{.clip_norm = 5}), Adam{},
+                        {.rollback = Rollback{.every = 100, .most_bad = 3, .rate_factor = 0.5}});
+  const auto before = numbers(vars);
+  guarded(model.x, model.y);
+  guarded(model.x, model.y);
+  EXPECT_NE(numbers(vars), before);
+  model.y.flat<float>()[0] = std::numeric_limits<float>::infinity();
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(guarded(model.x, model.y).rolled_back);
+  EXPECT_TRUE(guarded(model.x, model.y).rolled_back);
+  EXPECT_EQ(numbers(vars), before);
+}
+
 TEST(GradientProcessing, AroundTheRule) {
   Model model;
   Variables& vars = model.vars;
@@ -176,6 +192,26 @@ TEST(GradientProcessing, MicroBatches) {
   StepInfo info = train(x3, y3);  // one step with the mean gradient of three
   EXPECT_EQ(info.micro_batches, 3);
   EXPECT_EQ(info.step, 1);
+}
+
+TEST(GradientProcessing, ClipsOfUpdates) {
+  AnyRule by_rms = ClipUpdates{.rule = Adam{}, .clip = ClipByBlockRms{.threshold = 0.01}};
+  AnyRule as_kaldi =
+      ClipUpdates{.rule = GradientDescent{}, .clip = MaxChange{.per_variable = 0.75, .global = 2}};
+  for (const auto& [rule, most] :
+       {std::pair{by_rms, 0.01 * std::sqrt(12)}, std::pair{as_kaldi, 0.75}}) {
+    Model model;
+    const auto before = numbers(model.vars);
+    Step train =
+        record([&](Value x, Value y) { return model.cost(x, y); }, model.vars, chain(), rule);
+    train(model.x, model.y);
+    double moved = 0;
+    const auto after = numbers(model.vars);
+    for (size_t i = 0; i < 12; ++i)
+      moved += std::pow(double{after[i]} - double{before[i]}, 2);  // the embedding
+    EXPECT_GT(moved, 0);
+    EXPECT_LE(std::sqrt(moved), most * (1 + 1e-6));  // rounding to float
+  }
 }
 
 }  // namespace

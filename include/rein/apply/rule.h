@@ -47,10 +47,12 @@ struct BlockPlace {
 ///    addition one after the other, or returns false because it cannot with these settings;
 ///  - `slots`, of a State that does not list its fields, says what it remembers;
 ///  - `average(state, variable)`, if it has one, is what to evaluate with in place of the
-///  variable's
-///    numbers;
+///    variable's numbers;
 ///  - `before`, if it has one, sees all parameters before the first delta is added, and `after` the
 ///    whole block of them once all are: it may move them further;
+///  - `deltas(all, state, variables, info)`, if it has one, sees all deltas of a step before the
+///    first is added, and may change them. They stand where the gradients were, with `all.scale`
+///    still to be multiplied. A rule that has it for another's sake has `sees_deltas()`;
 ///  - a rule that needs all of a variable at once (its norm, its rows) says
 ///    `static constexpr bool whole_variable = true`. Then `delta` gets one variable after the
 ///    other, each in one block (sparse gradients as dense ones), and may share its work with
@@ -127,11 +129,22 @@ class AnyRule {
   void after(State& state, std::span<double> parameters, ThreadTeam& team) const {
     self_->after(state, parameters, team);
   }
+  void deltas(Gradients& all, State& state, const Variables& variables, StepInfo& info) const {
+    self_->deltas(all, state, variables, info);
+  }
+  /// Whether it has `deltas`: the step then takes two more passes over memory.
+  bool sees_deltas() const { return self_->sees_deltas(); }
   /// What to evaluate with: an average of the variable's numbers, if the rule keeps one, else they
   /// themselves.
   Tensor average(State& state, const Variable& variable) const {
     return self_->average(state, variable);
   }
+  /// The learning rate of the last step, if the rule, or the `rule` that it goes around, has a
+  /// `learning_rate` and counts steps as `state.count`; else 0.
+  double rate(State& state) const { return self_->rate(state); }
+  /// The same rule with `factor` times the learning rate, of all rules that it is made of: every
+  /// Schedule whose name ends so. States of the one are states of the other.
+  AnyRule slowed(double factor) const { return self_->slowed(factor); }
   /// Whether it has `after`.
   bool moves_all() const { return self_->moves_all(); }
   std::vector<Slot*> slots(State& state) const { return self_->slots(state); }
@@ -156,10 +169,24 @@ class AnyRule {
     virtual void before(State& state, const Variables& variables) const = 0;
     virtual void after(State& state, std::span<float> parameters, ThreadTeam& team) const = 0;
     virtual void after(State& state, std::span<double> parameters, ThreadTeam& team) const = 0;
+    virtual void deltas(Gradients& all, State& state, const Variables& variables,
+                        StepInfo& info) const = 0;
+    virtual bool sees_deltas() const = 0;
     virtual Tensor average(State& state, const Variable& variable) const = 0;
+    virtual double rate(State& state) const = 0;
+    virtual AnyRule slowed(double factor) const = 0;
     virtual bool moves_all() const = 0;
     virtual std::vector<Slot*> slots(State& state) const = 0;
     virtual void describe(std::string_view path, Settings& out) const = 0;
+  };
+  struct Slower {
+    double factor;
+    void leaf(const std::string& path, Schedule& s) const {
+      if (path.ends_with("learning_rate")) s = s.times(factor);
+    }
+    void leaf(const std::string&, AnyRule& r) const { r = r.slowed(factor); }
+    template <class T>
+    void leaf(const std::string&, T&) const {}
   };
   template <class R>
   struct Holder final : Interface {
@@ -215,11 +242,39 @@ class AnyRule {
     void after(State& s, std::span<double> parameters, ThreadTeam& team) const override {
       after_all(s, parameters, team);
     }
+    void deltas([[maybe_unused]] Gradients& all, [[maybe_unused]] State& s,
+                [[maybe_unused]] const Variables& variables,
+                [[maybe_unused]] StepInfo& info) const override {
+      if constexpr (requires { rule.deltas(all, cast(s), variables, info); })
+        rule.deltas(all, cast(s), variables, info);
+    }
+    bool sees_deltas() const override {
+      if constexpr (requires { rule.sees_deltas(); })
+        return rule.sees_deltas();
+      else
+        return requires(Gradients & all, typename R::State & s, const Variables& variables,
+                        StepInfo& info) {
+          rule.deltas(all, s, variables, info);
+        };
+    }
     Tensor average([[maybe_unused]] State& s, const Variable& variable) const override {
       if constexpr (requires { rule.average(cast(s), variable); })
         return rule.average(cast(s), variable);
       else
         return variable.read();
+    }
+    double rate([[maybe_unused]] State& s) const override {
+      if constexpr (requires { rule.learning_rate.at(cast(s).count.steps); })
+        return cast(s).count.steps > 0 ? rule.learning_rate.at(cast(s).count.steps - 1) : 0;
+      else if constexpr (requires { rule.rule.rate(cast(s).rule); })
+        return rule.rule.rate(cast(s).rule);
+      else
+        return 0;
+    }
+    AnyRule slowed(double factor) const override {
+      R slower = rule;
+      if constexpr (HasFields<R>) visit_fields("", slower, Slower{factor});
+      return slower;
     }
     bool moves_all() const override {
       return requires(typename R::State & s, std::span<float> parameters, ThreadTeam & team) {

@@ -6,6 +6,7 @@
 #include "rein/apply/rules/adafactor.h"
 #include "rein/apply/rules/adam.h"
 #include "rein/apply/rules/adam_variants.h"
+#include "rein/apply/rules/clip_updates.h"
 #include "rein/apply/rules/descent.h"
 #include "rein/apply/rules/ftrl.h"
 #include "rein/apply/rules/groups.h"

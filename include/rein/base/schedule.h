@@ -42,6 +42,11 @@ class Schedule {
 
   double at(int64_t step) const { return self_ ? self_->at(step) : value_; }
   bool is_constant() const { return !self_; }
+  /// `factor` times this one.
+  Schedule times(double factor) const {
+    if (!self_) return factor * value_;
+    return [all = *this, factor](int64_t step) { return factor * all.at(step); };
+  }
 
   /// A number is itself; a struct its name and settings; a function only says that it is one.
   void describe(std::string_view path, Settings& out) const {

@@ -24,10 +24,34 @@ struct StepInfo {
   bool skip = false;          // a transform asks that nothing be changed
   int64_t micro_batches = 1;  // whose mean gradient this is
   double loss_scale = 1;      // by which the loss was multiplied; all numbers here are without it
+  double learning_rate = 0;   // that the rule took; 0 if the step was skipped or it has none
+  bool rolled_back = false;   // to parameters that were healthy, with a Rollback
+  int64_t rollbacks = 0;      // up to now, this one included
   double seconds = 0;
   // While a Monitor waits for them: where the first transform that takes norms leaves them, unless
   // there are some.
   Norms* norms_wanted = nullptr;
+
+  template <class Self, class F>
+  static void fields(Self& self, F&& f) {
+    f("step", self.step);
+    f("examples", self.examples);
+    f("loss", self.loss);
+    f("measured", self.measured);
+    f("norm", self.norm);
+    f("clipped_norm", self.clipped_norm);
+    f("scale", self.scale);
+    f("clipped", self.clipped);
+    f("finite", self.finite);
+    f("non_finite", self.non_finite);
+    f("skip", self.skip);
+    f("micro_batches", self.micro_batches);
+    f("loss_scale", self.loss_scale);
+    f("learning_rate", self.learning_rate);
+    f("rolled_back", self.rolled_back);
+    f("rollbacks", self.rollbacks);
+    f("seconds", self.seconds);
+  }
 };
 
 }  // namespace rein

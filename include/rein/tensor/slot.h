@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "rein/tensor/packed.h"
 #include "rein/tensor/variables.h"
 
 namespace rein {
@@ -26,6 +27,9 @@ class Slot {
   Tensor read(const Variable& variable, Where where = Where::here()) const;
   void assign(const Variable& variable, const Tensor& value, Where where = Where::here());
 
+  /// All of its numbers, and the way back into the same slot.
+  void pack(Packed& out) const { out.add_bytes(block_.data(), block_.size()); }
+  void unpack(Packed& in) { in.take_bytes(block_.data(), block_.size()); }
   /// Of all its variables, to save and to load them.
   size_t variable_count() const;
   Variable variable(size_t index) const;

@@ -86,6 +86,13 @@ class AnyState {
   void load(const std::string& path, StateReader& in) {
     if (self_) self_->load(path, in);
   }
+  /// The same as bytes in memory; throws as `save`.
+  void pack(Packed& out) const {
+    if (self_) self_->pack(out);
+  }
+  void unpack(Packed& in) {
+    if (self_) self_->unpack(in);
+  }
   /// The slots among its fields.
   std::vector<Slot*> slots() { return self_ ? self_->slots() : std::vector<Slot*>{}; }
 
@@ -94,6 +101,8 @@ class AnyState {
     virtual ~Interface() = default;
     virtual void save(const std::string& path, StateDict& out) const = 0;
     virtual void load(const std::string& path, StateReader& in) = 0;
+    virtual void pack(Packed& out) const = 0;
+    virtual void unpack(Packed& in) = 0;
     virtual std::vector<Slot*> slots() = 0;
   };
   template <class S>
@@ -253,6 +262,15 @@ struct AnyState::Holder final : AnyState::Interface {
       load_fields(path, state, in);
     else
       detail::refuse_to_save(path);
+  }
+  void pack(Packed& out) const override {
+    if constexpr (detail::lists_itself<S>)
+      out.add(state);
+    else
+      detail::refuse_to_save("");
+  }
+  void unpack(Packed& in) override {
+    if constexpr (detail::lists_itself<S>) in.take(state);
   }
   std::vector<Slot*> slots() override {
     std::vector<Slot*> found;

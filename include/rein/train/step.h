@@ -11,6 +11,7 @@
 #include "rein/apply/sharpness.h"
 #include "rein/compute/recording.h"
 #include "rein/process/clip.h"
+#include "rein/train/rollback.h"
 
 namespace rein {
 
@@ -42,6 +43,7 @@ struct StepOptions {
   // The axis of the first input that counts examples (0, or 1 if it is time-major), for limits
   // `per_sample`; none: StepInfo does not know their number.
   std::optional<int> batch_axis{};
+  std::optional<Rollback> rollback{};
 };
 
 /// A tensor with the place where a step is called with it, for error texts.
@@ -63,7 +65,8 @@ struct PlacedTensor {
 ///
 /// What happens, in this order: gradients of the micro-batches that were accumulated are added up
 /// and divided by their number, the loss scale is taken out, transforms see the result once (and
-/// the first of them is, with a loss scale, a CheckFinite that skips), the rule makes deltas of it.
+/// the first of them is, with a loss scale or a Rollback, a CheckFinite that skips), the rule makes
+/// deltas of it.
 class Step {
  public:
   Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRule rule,

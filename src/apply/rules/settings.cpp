@@ -69,10 +69,10 @@ void check_form(std::string_view rule, RuleForm form, std::initializer_list<Rule
 }
 
 void check_part(std::string_view rule, const AnyRule& part) {
-  if (part.moves_all())
+  if (part.moves_all() || part.sees_deltas())
     throw InvalidArgument(
         rule,
-        fmt::format("{0} moves all variables, so it cannot be the rule of some; put it "
+        fmt::format("{0} looks at all variables, so it cannot be the rule of some; put it "
                     "around {1}",
                     part.name(), rule),
         Where{});

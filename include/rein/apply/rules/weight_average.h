@@ -59,6 +59,10 @@ struct WeightAverage {
   void delta(std::span<T> d, State& state, BlockPlace place) const {
     rule.delta(d, state.rule, place);
   }
+  bool sees_deltas() const { return rule.sees_deltas(); }
+  void deltas(Gradients& all, State& state, const Variables& variables, StepInfo& info) const {
+    rule.deltas(all, state.rule, variables, info);
+  }
   template <class T>
   void after(State& state, std::span<T> parameters, ThreadTeam& team) const;
   Tensor average(const State& state, const Variable& variable) const;
@@ -108,6 +112,10 @@ struct Lookahead {
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const {
     rule.delta(d, state.rule, place);
+  }
+  bool sees_deltas() const { return rule.sees_deltas(); }
+  void deltas(Gradients& all, State& state, const Variables& variables, StepInfo& info) const {
+    rule.deltas(all, state.rule, variables, info);
   }
   template <class T>
   void after(State& state, std::span<T> parameters, ThreadTeam& team) const;

@@ -1,0 +1,101 @@
+#include "checkpoint.h"
+
+#include <fmt/format.h>
+
+#include "rein/io/state_file.h"
+#include "usage_error.h"
+
+namespace rein::app {
+namespace {
+
+constexpr const char *kFormat = "rein checkpoint 1", *kRun = "run/", *kStep = "step/";
+
+// What is saved beside the state of the step.
+struct Run {
+  std::string format;
+  int64_t steps_an_epoch = 0;
+  EpochSummary summary;
+
+  template <class Self, class F>
+  static void fields(Self& self, F&& f) {
+    f("format", self.format);
+    f("steps_an_epoch", self.steps_an_epoch);
+    f("summary", self.summary);
+  }
+};
+
+std::string setting_path(const TrainOption& option) {
+  return fmt::format("{}settings/{}", kRun, option.key);
+}
+
+}  // namespace
+
+int64_t Checkpoint::steps() const { return std::get<int64_t>(step.at("step")); }
+
+void write_checkpoint(const std::filesystem::path& file, const TrainSettings& settings,
+                      int64_t steps_an_epoch, const EpochSummary& summary, const Step& step) {
+  StateDict out;
+  for (auto& [name, value] : step.state()) out[kStep + name] = value;
+  save_fields("run", Run{kFormat, steps_an_epoch, summary}, out);
+  for (const TrainOption& option : train_options())
+    out[setting_path(option)] = text_of(settings, option);
+  save_state(file, out);
+}
+
+Checkpoint read_checkpoint(const std::filesystem::path& file) {
+  const StateDict all = load_state(file);
+  const auto found = all.find("run/format");
+  const auto* format = found == all.end() ? nullptr : std::get_if<std::string>(&found->second);
+  if (!format || *format != kFormat)
+    throw DataError(file.string(), "metadata",
+                    fmt::format("no '{}'; give the checkpoint.safetensors of a run", kFormat));
+  Checkpoint checkpoint{.file = file.string()};
+  StateDict rest;
+  for (const auto& [name, value] : all) {
+    if (name.starts_with(kStep))
+      checkpoint.step[name.substr(std::string_view(kStep).size())] = value;
+    else
+      rest[name] = value;
+  }
+  Run run;
+  try {
+    StateReader reader(rest);
+    for (const TrainOption& option : train_options())
+      if (const auto* text = reader.find<std::string>(setting_path(option)))
+        set_from_text(checkpoint.settings, option, *text);
+    load_fields("run", run, reader);
+    reader.check("checkpoint", Where::here());
+    load_fields("run", run, reader);
+    (void)checkpoint.steps();
+  } catch (const std::exception& e) {
+    throw DataError(file.string(), "metadata", e.what());
+  }
+  checkpoint.steps_an_epoch = run.steps_an_epoch;
+  checkpoint.summary = run.summary;
+  return checkpoint;
+}
+
+void resume(const Checkpoint& checkpoint, const TrainSettings& settings, int64_t steps_an_epoch,
+            Step& step) {
+  for (const TrainOption& option : train_options()) {
+    const std::string saved = text_of(checkpoint.settings, option);
+    const std::string now = text_of(settings, option);
+    if (option.part_of_the_result && saved != now)
+      throw UsageError(
+          fmt::format("{}: {} was trained with {}, not {}; leave it as it was, or "
+                      "begin a new run",
+                      option.key, checkpoint.file, saved, now));
+  }
+  if (steps_an_epoch != checkpoint.steps_an_epoch)
+    throw UsageError(
+        fmt::format("data: {} was trained on {} steps an epoch, here are {}; give the "
+                    "data that it was trained on",
+                    checkpoint.file, checkpoint.steps_an_epoch, steps_an_epoch));
+  try {
+    step.load_state(checkpoint.step);
+  } catch (const InvalidArgument& e) {
+    throw DataError(checkpoint.file, "step", e.what());
+  }
+}
+
+}  // namespace rein::app

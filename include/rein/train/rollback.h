@@ -1,0 +1,39 @@
+// Going back when a training diverges.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+namespace rein {
+
+/// Keeps a copy of the parameters and of all that transforms and the rule remember, and goes back
+/// to it, with a lower learning rate, when steps go wrong one after the other.
+///
+/// The copy is what there was before a step whose loss and gradients then turned out to be fine:
+/// these parameters are known to be healthy. It is made anew at the first of every `every` such
+/// steps. A step that is
+/// skipped, by a transform or for its loss, is bad. `most_bad` of them in a row are only skipped;
+/// the next goes back. Then all learning rates are `rate_factor` times what they were, for the
+/// rest of the training, and `StepInfo` says so. Steps count on. A step that would go back once
+/// more than `most` times is a NonFiniteError instead, before anything has changed.
+///
+/// One more copy of all of it in memory, allocated once. It is saved with the step.
+struct Rollback {
+  int64_t every = 100;
+  int64_t most_bad = 3;
+  /// A loss more than so many times that of the step with the copy is bad, if that is above 0.
+  double loss_above = std::numeric_limits<double>::infinity();
+  double rate_factor = 0.5;
+  int64_t most = 5;
+
+  template <class Self, class F>
+  static void fields(Self& self, F&& f) {
+    f("every", self.every);
+    f("most_bad", self.most_bad);
+    f("loss_above", self.loss_above);
+    f("rate_factor", self.rate_factor);
+    f("most", self.most);
+  }
+};
+
+}  // namespace rein

@@ -1,0 +1,150 @@
+// Clips, optimizers, schedules and policies by name, with their settings, and that each does what
+// it says.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numbers>
+#include <sstream>
+
+#include "app/program.h"
+#include "rein/io/safetensors.h"
+
+namespace rein::test {
+namespace {
+
+using nlohmann::json;
+
+// What a run of a few steps logs.
+std::vector<json> log_of(const TemporaryFolder& folder, std::vector<std::string> arguments) {
+  std::filesystem::remove(folder / "log.jsonl");
+  arguments.insert(arguments.end(), {"--log", "log.jsonl", "--out", "r", "--force"});
+  const Finished f = train(folder, arguments);
+  EXPECT_EQ(f.code, 0) << f.err;
+  std::vector<json> found;
+  std::istringstream in(read_bytes(folder / "log.jsonl"));
+  for (std::string line; std::getline(in, line);) found.push_back(json::parse(line));
+  return found;
+}
+
+std::vector<double> weights(const TemporaryFolder& folder) {
+  std::vector<double> all;
+  for (const auto& [name, tensor] : read_safetensors(folder / "r/model.safetensors").tensors)
+    for (float v : tensor.flat<float>()) all.push_back(v);
+  return all;
+}
+
+double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+  return std::sqrt(sum);
+}
+
+TEST(Forms, EveryStepIsALineOfTheLog) {
+  TemporaryFolder folder;
+  const auto log = log_of(folder, {"--limit", "64", "--clip", "global:0.01", "--schedule",
+                                   "cosine:alpha=0.1", "--learning-rate", "0.5"});
+  ASSERT_EQ(log.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) {
+    const json& step = log[i];
+    EXPECT_EQ(step["step"], i + 1);
+    EXPECT_EQ(step["examples"], 16);
+    EXPECT_GT(step["norm"].get<double>(), 0.01);
+    EXPECT_DOUBLE_EQ(step["clipped_norm"], 0.01);
+    EXPECT_NEAR(step["scale"], 0.01 / step["norm"].get<double>(), 1e-12);
+    EXPECT_EQ(step["clipped"], true);
+    EXPECT_EQ(step["skip"], false);
+    const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * static_cast<double>(i) / 4));
+    EXPECT_NEAR(step["learning_rate"], 0.5 * (0.9 * cosine + 0.1), 1e-12);
+  }
+}
+
+TEST(Forms, ClipsInARowAndWithSettings) {
+  TemporaryFolder folder;
+  const auto first = [&](const std::string& clip) {
+    return log_of(folder, {"--limit", "16", "--clip", clip}).at(0);
+  };
+  const double norm = first("none")["norm"];
+  const double of_value = first("value:0.001")["clipped_norm"];
+  const json both = first("value:0.001+global:2e+1");
+  EXPECT_EQ(both["norm"], norm);
+  EXPECT_EQ(both["clipped_norm"], of_value);
+  EXPECT_DOUBLE_EQ(first("value:0.001+global:1e-3")["clipped_norm"], 1e-3);
+  EXPECT_DOUBLE_EQ(first("global:clip_norm=0.002")["clipped_norm"], 0.002);
+  // torch's factor has 1e-6 in its divisor.
+  EXPECT_NEAR(first("global:0.002,semantics=pytorch")["clipped_norm"], 0.002 * norm / (norm + 1e-6),
+              1e-9);
+  EXPECT_GT(first("global:0.01,norm_type=inf")["clipped_norm"].get<double>(), 0.0);
+}
+
+TEST(Forms, EachOptionDoesWhatItSays) {
+  TemporaryFolder folder;
+  const auto after = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments{"--limit",     "32",  "--clip",          "none",
+                                       "--optimizer", "sgd", "--learning-rate", "1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    log_of(folder, arguments);
+    return weights(folder);
+  };
+  const auto plain = after({}), still = after({"--learning-rate", "1e-30"});
+  EXPECT_GT(distance(plain, still), 0.1);
+  // Two updates of length 0.001, which point almost the same way.
+  const double clipped = distance(after({"--clip-updates", "global:0.001"}), still);
+  EXPECT_LT(clipped, 0.002 * 1.001);
+  EXPECT_GT(clipped, 0.001);
+  EXPECT_LT(distance(after({"--accumulate", "4"}), plain), 1e-5);  // the mean in another order
+  EXPECT_EQ(after({"--loss-scale", "1024"}), plain);               // a power of two
+  EXPECT_GT(distance(after({"--cell-clip", "0.01"}), plain), 1e-3);
+  EXPECT_GT(distance(after({"--error-clip", "1e-5"}), plain), 1e-3);
+  EXPECT_GT(distance(after({"--optimizer", "sgd:weight_decay=0.1"}), plain), 1e-2);
+  const auto averaged = after({"--average", "0.5"});  // halfway between the weights after two steps
+  EXPECT_LT(distance(averaged, plain), 0.75 * distance(plain, still));
+  EXPECT_GT(distance(averaged, plain), 1e-3);
+}
+
+TEST(Forms, StepsAreSkippedWhenSoTold) {
+  TemporaryFolder folder;
+  const auto log = log_of(folder, {"--limit", "64", "--non-finite", "skip:skip_above=1e-6"});
+  for (const json& step : log) {
+    EXPECT_EQ(step["skip"], true);
+    EXPECT_EQ(step["learning_rate"], 0);
+  }
+  const json metrics = json::parse(read_bytes(folder / "r/metrics.jsonl"));
+  EXPECT_EQ(metrics["skipped_steps"], 4);
+  const Finished f = train(
+      folder, {"--limit", "64", "--non-finite", "skip:skip_above=1e-6,most_skips=2", "--out", "s"});
+  EXPECT_EQ(f.code, 4) << f.err;
+}
+
+TEST(Forms, ErrorsListWhatThereIs) {
+  TemporaryFolder folder;
+  const std::pair<std::vector<std::string>, const char*> rows[] = {
+      {{"--clip", "norm:1,axis=1"}, "clip: 'norm' has no setting 'axis'; did you mean 'axes'?"},
+      {{"--clip", "norm:1,axis=1"}, "it has: clip_norm, clip_norm/per_sample, axes, semantics"},
+      {{"--clip", "norm:1,semantics=tensor"}, "clip: 'tensor' is no semantics of 'norm'"},
+      {{"--clip", "value:1+globl:2"}, "clip: 'globl:2' is none of these"},
+      {{"--clip-updates", "global:"}, "clip_updates: 'global:' is none of these"},
+      {{"--optimizer", "adamw:weight_dacay=1"}, "did you mean 'weight_decay'"},
+      {{"--optimizer", "adamw:0.1"}, "optimizer: 'adamw:0.1': setting=value is expected"},
+      {{"--optimizer", "adam:beta1=x"}, "optimizer: 'x' is no beta1 of 'adam'"},
+      {{"--schedule", "cosin"}, "did you mean 'cosine'"},
+      {{"--schedule", "cosine:alpha"}, "schedule: 'cosine:alpha': setting=value is expected"},
+      {{"--non-finite", "skp"}, "non_finite: 'skp' is none of stop, skip, zero, propagate; did"},
+      {{"--data", "generated", "--batch-size", "16", "--accumulate", "3"},
+       "accumulate: a batch of 16 cannot be cut into 3 equal parts"},
+  };
+  for (const auto& [more, text] : rows) {
+    std::vector<std::string> arguments{"train"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Finished f = rein(folder, arguments);
+    EXPECT_EQ(f.code, 2) << f.err;
+    EXPECT_TRUE(contains(f.err, text)) << f.err;
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder / "runs"));
+  const std::string help = rein(folder, {"train", "--help"}).out;
+  for (const char* name : {"zclip:C", "schedule_free", "one_cycle", "propagate", "--resume"})
+    EXPECT_TRUE(contains(help, name)) << name;
+}
+
+}  // namespace
+}  // namespace rein::test

@@ -1,0 +1,112 @@
+// Runs that stop and go on.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "app/program.h"
+
+namespace rein::test {
+namespace {
+
+using nlohmann::json;
+using Arguments = std::vector<std::string>;
+
+Arguments operator+(Arguments a, const Arguments& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+// Everything in it remembers something from step to step.
+const Arguments kSettings{"--limit",      "200",
+                          "--clip",       "value:0.05+zclip:2",
+                          "--optimizer",  "adamw:weight_decay=0.1",
+                          "--average",    "0.9",
+                          "--loss-scale", "1024",
+                          "--accumulate", "2",
+                          "--non-finite", "skip:most_skips=3"};
+
+std::string weights(const TemporaryFolder& folder, const std::string& run) {
+  return read_bytes(folder / run / "model.safetensors");
+}
+
+std::vector<json> metrics(const TemporaryFolder& folder, const std::string& run) {
+  std::vector<json> found;
+  std::istringstream in(read_bytes(folder / run / "metrics.jsonl"));
+  for (std::string line; std::getline(in, line);) found.push_back(json::parse(line));
+  return found;
+}
+
+TEST(Resume, TwoEpochsAreOneAndAnotherToTheBit) {
+  TemporaryFolder folder;
+  ASSERT_EQ(train(folder, kSettings + Arguments{"--epochs", "2", "--out", "whole"}).code, 0);
+  ASSERT_EQ(train(folder, kSettings + Arguments{"--epochs", "1", "--out", "r"}).code, 0);
+  EXPECT_NE(weights(folder, "r"), weights(folder, "whole"));
+  const Finished f = rein(
+      folder, {"train", "--resume", "r/checkpoint.safetensors", "--epochs", "2", "--threads", "2"});
+  ASSERT_EQ(f.code, 0) << f.err;
+  EXPECT_TRUE(contains(f.out, "; after step 12\n")) << f.out;
+  EXPECT_EQ(weights(folder, "r"), weights(folder, "whole"));
+  const auto whole = metrics(folder, "whole"), parts = metrics(folder, "r");
+  ASSERT_EQ(parts.size(), 2u);
+  for (size_t i = 0; i < 2; ++i)
+    for (const char* key : {"epoch", "step", "loss", "test_correct", "clipped_share"})
+      EXPECT_EQ(parts[i][key], whole[i][key]) << key;
+}
+
+TEST(Resume, AfterASignalInTheMiddleOfAnEpoch) {
+  TemporaryFolder folder;
+  const Arguments settings{"train", "--data", "generated",  "--limit",      "20000", "--hidden",
+                           "8",     "--clip", "adaptive:1", "--batch-size", "16"};
+  ASSERT_EQ(rein(folder, settings + Arguments{"--epochs", "1", "--out", "whole"}).code, 0);
+  Program program(folder, settings + Arguments{"--epochs", "1", "--out", "r"});
+  program.wait_until([&] { return program.out().find("training on") != std::string::npos; });
+  program.send(SIGINT);
+  const Finished stopped = program.wait();
+  ASSERT_EQ(stopped.code, 130);
+  EXPECT_TRUE(contains(stopped.err, "'rein train --resume r/checkpoint.safetensors' goes on"));
+  EXPECT_NE(weights(folder, "r"), weights(folder, "whole"));
+  const Finished f = rein(folder, {"train", "--resume", "r/checkpoint.safetensors"});
+  ASSERT_EQ(f.code, 0) << f.err;
+  EXPECT_EQ(weights(folder, "r"), weights(folder, "whole"));
+  EXPECT_EQ(metrics(folder, "r").at(0)["loss"], metrics(folder, "whole").at(0)["loss"]);
+}
+
+TEST(Resume, WhatDoesNotFitIsAnErrorAndChangesNothing) {
+  TemporaryFolder folder;
+  ASSERT_EQ(train(folder, {"--limit", "64", "--epochs", "1", "--out", "r"}).code, 0);
+  const std::string file = read_bytes(folder / "r/checkpoint.safetensors");
+  const std::string settings = read_bytes(folder / "r/settings.toml");
+  const auto error = [&](const Arguments& more, int code) {
+    const Finished f =
+        rein(folder, Arguments{"train", "--resume", "r/checkpoint.safetensors"} + more);
+    EXPECT_EQ(f.code, code) << f.err;
+    EXPECT_EQ(read_bytes(folder / "r/settings.toml"), settings);
+    return f.err;
+  };
+  EXPECT_TRUE(contains(error({}, 2), "is at the end of epoch 1; give more --epochs"));
+  EXPECT_TRUE(contains(error({"--epochs", "2", "--hidden", "9"}, 2),
+                       "hidden: r/checkpoint.safetensors was trained with 8, not 9"));
+  EXPECT_TRUE(contains(error({"--epochs", "2", "--clip", "none"}, 2),
+                       "clip: r/checkpoint.safetensors was trained with global:5, not none"));
+  EXPECT_TRUE(contains(error({"--out", "other"}, 2), "--out"));
+
+  write_bytes(folder / "r/checkpoint.safetensors", file.substr(0, file.size() - 100));
+  EXPECT_TRUE(contains(error({"--epochs", "2"}, 3), "r/checkpoint.safetensors"));
+  write_bytes(folder / "r/checkpoint.safetensors", weights(folder, "r"));
+  EXPECT_TRUE(contains(error({"--epochs", "2"}, 3), "r/checkpoint.safetensors"));
+  // A checkpoint of another network under these settings: a name is the same length.
+  std::string other = file;
+  const std::string name = "step/parameters/rnn/bias";
+  ASSERT_NE(other.find(name), std::string::npos);
+  other.replace(other.find(name), name.size(), "step/parameters/rnn/mias");
+  write_bytes(folder / "r/checkpoint.safetensors", other);
+  const std::string text = error({"--epochs", "2"}, 3);
+  EXPECT_TRUE(contains(text, "rnn/bias") && contains(text, "rnn/mias")) << text;
+  std::filesystem::remove(folder / "r/checkpoint.safetensors");
+  EXPECT_TRUE(contains(error({"--epochs", "2"}, 5), "r/checkpoint.safetensors"));
+}
+
+}  // namespace
+}  // namespace rein::test

@@ -1,0 +1,44 @@
+// Steps that watch and guard themselves allocate nothing after the first.
+#include "allocations.h"
+
+#include <gtest/gtest.h>
+
+#include "train/model.h"
+
+namespace rein {
+namespace {
+
+TEST(Allocations, AStepWithMonitorChecksClipsAndRollbackMakesNone) {
+  for (const int threads : {1, 2}) {
+    SmallModel model;
+    const Monitor monitor({.every = 2});
+    Step step =
+        record(model.cost(), model.vars,
+               chain(CheckFinite{.policy = NonFinite::skip},
+                     monitor.around(chain(ClipByValue{-1, 1}, ClipByNorm{.clip_norm = 0.3},
+                                          ClipByGlobalNorm{.clip_norm = 0.1}))),
+               WeightAverage{
+                   .rule = ClipUpdates{.rule = Adam{}, .clip = ClipByBlockRms{.threshold = 1e-3}}},
+               {.threads = threads, .rollback = Rollback{.every = 3, .most_bad = 1}});
+    Tensor bad = model.x.clone();
+    bad.flat<float>()[0] = std::nanf("");
+    const auto steps = [&] {
+      int64_t clipped = 0;
+      for (int i = 0; i < 10; ++i) clipped += step(model.x, model.y, model.ids).clipped;
+      return clipped;
+    };
+    steps();
+    const int64_t before = app::allocation_count();
+    EXPECT_EQ(steps(), 10);
+    EXPECT_EQ(app::allocation_count(), before) << threads;
+    EXPECT_TRUE(step(bad, model.y, model.ids).skip);
+  }
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  const int64_t before = app::allocation_count();
+  delete new std::string(100, 'x');
+  EXPECT_GT(app::allocation_count(), before);  // it counts
+#endif
+}
+
+}  // namespace
+}  // namespace rein

@@ -1,0 +1,170 @@
+// A training that diverges goes back to what was healthy.
+#include "rein/train/rollback.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "support/error_text.h"
+#include "train/model.h"
+
+namespace rein {
+namespace {
+
+using Weights = std::vector<std::vector<double>>;
+
+// A step that can be given a batch with a NaN in it, or one with a large loss.
+struct Training {
+  SmallModel model;
+  Tensor bad = model.x.clone(), large = model.x.clone();
+  Step step;
+
+  explicit Training(const Rollback& rollback, double rate = 0.1)
+      : step(record(model.cost(), model.vars, clips(), Adam{.learning_rate = rate},
+                    {.rollback = rollback})) {
+    bad.flat<float>()[1] = std::nanf("");
+    large.flat<float>()[1] = 1e6F;
+  }
+  // Remembers norms of other steps.
+  static AnyTransform clips() { return chain(AutoClip{.percentile = 50}); }
+  StepInfo go() { return step(model.x, model.y, model.ids); }
+  StepInfo go_with(const Tensor& x) { return step(x, model.y, model.ids); }
+};
+
+TEST(Rollback, GoesBackToTheCopyToTheBitWithALowerRate) {
+  Training t({.every = 2, .most_bad = 1, .rate_factor = 0.25});
+  std::vector<Weights> after{t.model.weights()};
+  for (int i = 0; i < 6; ++i) {
+    const StepInfo info = t.go();
+    EXPECT_EQ(info.learning_rate, 0.1);
+    EXPECT_EQ(info.rollbacks, 0);
+    after.push_back(t.model.weights());
+  }
+  // Copies were made before steps 1, 3 and 5.
+  const StepInfo first = t.go_with(t.bad);
+  EXPECT_TRUE(first.skip && !first.finite && !first.rolled_back);
+  EXPECT_EQ(t.model.weights(), after[6]);
+  const StepInfo second = t.go_with(t.bad);
+  EXPECT_TRUE(second.skip && second.rolled_back);
+  EXPECT_EQ(second.rollbacks, 1);
+  EXPECT_EQ(second.step, 8);
+  EXPECT_EQ(t.model.weights(), after[4]);
+
+  // From there on it is a training that has made four steps and goes on with a quarter of the rate:
+  // rule and transforms remember what they did then.
+  Training other({.every = 2, .most_bad = 1}), slow({.every = 2, .most_bad = 1}, 0.025);
+  for (int i = 0; i < 4; ++i) other.go();
+  slow.step.load_state(other.step.state(), SavedSettings::do_not_matter);
+  for (int i = 0; i < 3; ++i) {
+    const StepInfo info = t.go(), wanted = slow.go();
+    EXPECT_EQ(info.learning_rate, 0.025);
+    EXPECT_EQ(info.rollbacks, 1);
+    EXPECT_FALSE(info.rolled_back);
+    EXPECT_EQ(info.clipped_norm, wanted.clipped_norm);
+    EXPECT_EQ(t.model.weights(), slow.model.weights());
+  }
+}
+
+TEST(Rollback, ALossThatExplodesIsBadThoughFinite) {
+  Training t({.every = 10, .most_bad = 1, .loss_above = 50});
+  const StepInfo fine = t.go();
+  const Weights before = t.model.weights();
+  const StepInfo info = t.go_with(t.large);
+  EXPECT_GT(info.loss, 50 * fine.loss);
+  EXPECT_TRUE(info.skip && info.finite && !info.rolled_back);
+  EXPECT_EQ(t.model.weights(), before);
+  t.go();  // in between: not in a row
+  EXPECT_FALSE(t.go_with(t.large).rolled_back);
+  EXPECT_TRUE(t.go_with(t.large).rolled_back);
+}
+
+TEST(Rollback, BeforeTheFirstHealthyStepItStaysWhereItBegan) {
+  Training t({.most_bad = 0});
+  const Weights before = t.model.weights();
+  EXPECT_TRUE(t.go_with(t.bad).rolled_back);
+  EXPECT_EQ(t.model.weights(), before);
+  EXPECT_EQ(t.go().learning_rate, 0.05);
+}
+
+TEST(Rollback, OnlySoManyTimesThenAnErrorThatSaysWhatHappened) {
+  Training t({.most_bad = 1, .rate_factor = 0.5, .most = 2});
+  t.go();
+  for (int i = 0; i < 5; ++i) t.go_with(t.bad);
+  const Weights before = t.model.weights();
+  for (int again = 0; again < 2; ++again) {
+    try {
+      t.go_with(t.bad);
+      ADD_FAILURE() << "no error";
+    } catch (const NonFiniteError& e) {
+      const std::string text = e.what();
+      EXPECT_NE(
+          text.find("step 7 (loss nan, gradient of 'w' not finite) is bad after 1 bad steps in "
+                    "a row, and parameters were rolled back 2 times before, the learning rate "
+                    "with them to 0.25 of what it was; nothing was changed"),
+          std::string::npos)
+          << text;
+    }
+    EXPECT_EQ(t.model.weights(), before);
+    EXPECT_EQ(t.step.step(), 6);
+  }
+}
+
+TEST(Rollback, IsSavedAndLoadedWithItsCopyAndItsRate) {
+  const Rollback settings{.every = 2, .most_bad = 1};
+  Training t(settings), other(settings);
+  for (int i = 0; i < 3; ++i) t.go();
+  t.go_with(t.bad), t.go_with(t.bad);
+  for (int i = 0; i < 4; ++i) t.go();
+  t.go_with(t.bad);  // the next goes back
+  const StateDict saved = t.step.state();
+  const Weights now = t.model.weights();
+  EXPECT_EQ(t.step.state().size(), saved.size());
+  EXPECT_EQ(t.model.weights(), now);  // saving changes nothing
+
+  other.go(), other.go();
+  other.step.load_state(saved);
+  EXPECT_EQ(other.model.weights(), now);
+  for (Training* training : {&t, &other}) {
+    const StepInfo info = training->go_with(training->bad);
+    EXPECT_TRUE(info.rolled_back);
+    EXPECT_EQ(info.rollbacks, 2);
+  }
+  EXPECT_EQ(other.model.weights(), t.model.weights());
+  EXPECT_NE(other.model.weights(), now);
+  for (Training* training : {&t, &other}) EXPECT_EQ(training->go().learning_rate, 0.025);
+  EXPECT_EQ(other.model.weights(), t.model.weights());
+}
+
+TEST(Rollback, SlowsEveryRuleThatARuleIsMadeOf) {
+  Variables vars({}, DType::float64);
+  add_variable(vars, "w", {1}, {0});
+  add_variable(vars, "v", {1}, {0});
+  const AnyRule groups = WeightAverage{
+      .rule =
+          RuleGroups{.groups = {{"w", GradientDescent{.learning_rate = 0.5}}},
+                     .otherwise = GradientDescent{.learning_rate = [](int64_t) { return 0.25; }}}};
+  const AnyRule slow = groups.slowed(0.5);
+  auto state = groups.init(vars);
+  Gradients g(vars);
+  ThreadTeam team(1);
+  for (size_t i = 0; i < 2; ++i) g.set(i, vector({-1}, DType::float64));
+  apply_updates(vars, g, slow, state, {}, team);
+  EXPECT_EQ(numbers(vars[0].read())[0], 0.25);
+  EXPECT_EQ(numbers(vars[1].read())[0], 0.125);
+}
+
+TEST(Rollback, RefusesSettingsThatMakeNoSense) {
+  const auto error = [](const Rollback& rollback) {
+    return test::error_of([&] { Training t(rollback); });
+  };
+  EXPECT_EQ(error({.every = 0}),
+            "record: rollback.every must be a number of steps from 1 on, got 0");
+  EXPECT_EQ(error({.most_bad = -1}),
+            "record: rollback.most_bad must be a number of steps, or 0, got -1");
+  EXPECT_EQ(error({.loss_above = 1}), "record: rollback.loss_above must be above 1, got 1");
+  EXPECT_EQ(error({.rate_factor = 0}), "record: rollback.rate_factor must be in (0, 1], got 0");
+  EXPECT_EQ(error({.most = -1}), "record: rollback.most must be a number, or 0, got -1");
+}
+
+}  // namespace
+}  // namespace rein
