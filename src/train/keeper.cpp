@@ -46,13 +46,15 @@ void Keeper::keep(const Variables& variables, const AnyState& process, const Any
 }
 
 void Keeper::look_at_loss(StepInfo& info, const AnyState& process) {
-  info.skip = !std::isfinite(info.loss) || (loss_ > 0 && info.loss > settings_.loss_above * loss_);
+  const double most = settings_.loss_above * loss_;
+  info.skip = loss_ > 0 && info.loss > most && std::isfinite(info.loss);
   if (!copies_now()) return;
   coming_.clear();
   process.pack(coming_);
 }
 
 void Keeper::see(StepInfo& info, Variables& variables, AnyState& process, AnyState& rule) {
+  info.skip |= !std::isfinite(info.loss);
   if (!info.skip) {
     bad_ = 0;
     if (copies_now()) {

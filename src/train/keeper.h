@@ -17,7 +17,8 @@ class Keeper {
   /// The rule with the learning rate as it is now.
   const AnyRule& rule() const { return rule_; }
   void keep(const Variables& variables, const AnyState& process, const AnyState& rule);
-  /// Before processing: asks to skip a step whose loss is not one to go on with.
+  /// Before processing: asks to skip a step whose loss has exploded, so that transforms do not see
+  /// it. One that is not finite they may name.
   void look_at_loss(StepInfo& info, const AnyState& process);
   /// Between processing and applying: keeps a copy or goes back to it.
   void see(StepInfo& info, Variables& variables, AnyState& process, AnyState& rule);

@@ -2,32 +2,8 @@
 // mistakes.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
+#include "allocations.h"
 #include "rein/rein.h"
-
-namespace {
-std::atomic<int64_t> allocations{0};
-
-[[maybe_unused]] void* count_and_allocate(size_t bytes) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  void* p = std::malloc(bytes == 0 ? 1 : bytes);
-  if (!p) throw std::bad_alloc();
-  return p;
-}
-}  // namespace
-
-// Sanitizers bring their own; under them nothing is counted.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-void* operator new(size_t bytes) { return count_and_allocate(bytes); }
-void* operator new[](size_t bytes) { return count_and_allocate(bytes); }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
-void operator delete[](void* p, size_t) noexcept { std::free(p); }
-#endif
 
 namespace rein {
 namespace {
@@ -63,9 +39,9 @@ TEST(Replay, AllocatesNothing) {
   const Tensor x = images(0.5f);
   step(x, kLabels);
   step(x, kLabels);
-  const int64_t before = allocations;
+  const int64_t before = app::allocation_count();
   step(x, kLabels);
-  EXPECT_EQ(allocations - before, 0);
+  EXPECT_EQ(app::allocation_count(), before);
 }
 
 TEST(Replay, AMetricIsACopy) {
