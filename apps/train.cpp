@@ -68,7 +68,8 @@ StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const Variables&
     const int64_t parts = settings.accumulate;
     for (int64_t i = 0; i + 1 < parts; ++i) step.accumulate_all(part_of(batch, i, parts));
     const StepInfo info = step.run(part_of(batch, parts - 1, parts));
-    if (std::isfinite(info.loss) || !settings.non_finite.starts_with("stop")) return info;
+    if (std::isfinite(info.loss) || info.skip || !settings.non_finite.starts_with("stop"))
+      return info;
     throw NonFiniteError(fmt::format("the loss is {}, its gradients are finite", info.loss));
   } catch (const NonFiniteError& error) {
     const int64_t number = step.step() + 1;

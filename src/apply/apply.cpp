@@ -182,6 +182,25 @@ class Update {
 
 }  // namespace
 
+namespace {
+
+// The team of gradients while it is there.
+class TeamOf {
+ public:
+  TeamOf(Gradients& gradients, ThreadTeam& team) : gradients_(gradients), before_(gradients.team) {
+    gradients.team = &team;
+  }
+  ~TeamOf() { gradients_.team = before_; }
+  TeamOf(const TeamOf&) = delete;
+  TeamOf& operator=(const TeamOf&) = delete;
+
+ private:
+  Gradients& gradients_;
+  ThreadTeam* before_;
+};
+
+}  // namespace
+
 void apply_updates(Variables& variables, Gradients& gradients, const AnyRule& rule,
                    AnyRule::State& state, const StepInfo& info, ThreadTeam& team) {
   if (gradients.size() != variables.size())
@@ -192,6 +211,7 @@ void apply_updates(Variables& variables, Gradients& gradients, const AnyRule& ru
                           Where{});
   if (info.skip) return;
   const FlushDenormals flush;
+  const TeamOf shared(gradients, team);
   rule.begin(state, gradients);
   rule.before(state, variables);
   visit_float(variables.dtype(), [&](auto zero) {
@@ -200,7 +220,6 @@ void apply_updates(Variables& variables, Gradients& gradients, const AnyRule& ru
     update.run();
     if (rule.sees_deltas()) {
       StepInfo seen{.step = info.step, .examples = info.examples};
-      gradients.team = &team;
       rule.deltas(gradients, state, variables, seen);
       if (!seen.skip) update.add();
     }

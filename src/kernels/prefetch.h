@@ -11,7 +11,13 @@ inline constexpr size_t kPrefetchAhead = 1024;
 /// Whether it pays to ask for memory early. Intel's processors begin anew at every page by
 /// themselves, and gain up to a sixth; AMD's read ahead well, and lose a third
 /// (docs/performance.md).
-inline bool prefetch_pays() noexcept { return __builtin_cpu_is("intel"); }
+inline bool prefetch_pays() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  return __builtin_cpu_is("intel");
+#else
+  return false;
+#endif
+}
 
 /// Asks for the line that will be read later, into the second-level cache. (Called as a function it
 /// would go: g++ sees that it changes nothing.)

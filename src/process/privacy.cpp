@@ -79,7 +79,7 @@ double log_moment(double q, double s, double order) {
     log_binomial += std::log(std::abs(k)) - std::log(i + 1);
     if (k < 0) sign = -sign;
   }
-  return std::max(0.0, log_of_sum(terms));
+  return log_of_sum(terms);
 }
 
 std::vector<double> orders() {
@@ -91,11 +91,10 @@ std::vector<double> orders() {
 }
 
 double epsilon_of(double rdp, double order, double delta, PrivacyConversion conversion) {
-  if (rdp == 0) return 0;
   const double epsilon = conversion == PrivacyConversion::mironov
                              ? rdp - std::log(delta) / (order - 1)
                              : rdp + std::log1p(-1 / order) - std::log(delta * order) / (order - 1);
-  return std::max(0.0, epsilon);
+  return std::isnan(epsilon) ? kInfinity : std::max(0.0, epsilon);
 }
 
 void check(std::string_view op, double sampling_rate, double noise_multiplier, Where where) {
@@ -121,12 +120,17 @@ double subsampled_gaussian_rdp(double sampling_rate, double noise_multiplier, do
   if (!(order > 1 && std::isfinite(order)))
     throw InvalidArgument(op, fmt::format("order is {}; it must be more than 1", order), where);
   if (sampling_rate == 0) return 0;
-  if (noise_multiplier == 0) return kInfinity;
+  // Beyond this exponents are no longer exact to a unit.
+  if (!(order * order / (2 * noise_multiplier * noise_multiplier) < 1e15)) return kInfinity;
   if (sampling_rate == 1) return order / (2 * noise_multiplier * noise_multiplier);
   const bool whole = order == std::floor(order) && order <= 4096;
-  const double log_a = whole ? log_moment(sampling_rate, noise_multiplier, static_cast<int>(order))
-                             : log_moment(sampling_rate, noise_multiplier, order);
-  return log_a / (order - 1);
+  if (!whole) {
+    const double log_a = log_moment(sampling_rate, noise_multiplier, order);
+    // Less drowns in the rounding of terms near 1. The next whole order is exact, and no less.
+    if (log_a > 1e-10 || order > 4096) return std::max(0.0, log_a) / (order - 1);
+  }
+  const double next = std::ceil(order);
+  return log_moment(sampling_rate, noise_multiplier, static_cast<int>(next)) / (next - 1);
 }
 
 PrivacySpent privacy_spent(std::span<const PrivateSteps> phases, double delta,
@@ -137,6 +141,9 @@ PrivacySpent privacy_spent(std::span<const PrivateSteps> phases, double delta,
     check(op, p.sampling_rate, p.noise_multiplier, where);
     check_steps(op, p.steps, where);
   }
+  if (std::ranges::all_of(
+          phases, [](const PrivateSteps& p) { return p.steps == 0 || p.sampling_rate == 0; }))
+    return {};
   PrivacySpent least{.epsilon = kInfinity, .order = 0};
   for (const double order : orders()) {
     double rdp = 0;

@@ -132,6 +132,27 @@ TEST(NoiseMultiplierFor, IsTheInverse) {
   }
 }
 
+// Fractional orders, whose series rounds to no loss at all for tiny rates, lie between whole ones.
+TEST(PrivacySpent, TinyRatesAreNoPerfectPrivacy) {
+  for (double rate : {1e-5, 1e-6, 1e-7, 1e-8, 1e-9})
+    for (double noise : {1.0, 2.0, 5.0}) {
+      SCOPED_TRACE(testing::Message() << "rate " << rate << " noise " << noise);
+      for (double order = 2.1; order < 10; order += 0.1) {
+        const auto rdp = [&](double a) { return subsampled_gaussian_rdp(rate, noise, a); };
+        // One in 10,000 for what the series loses where it is used.
+        EXPECT_GE(rdp(order), rdp(std::floor(order)) * (1 - 1e-4)) << order;
+        EXPECT_LE(rdp(order), rdp(std::ceil(order)) * (1 + 1e-4)) << order;
+      }
+      EXPECT_GT(privacy_spent({noise, rate, 1000000}, 1e-5).epsilon, 0);
+    }
+}
+
+TEST(PrivacySpent, NoNoiseToSpeakOfIsNoPrivacy) {
+  for (double noise : {0.0, 1e-300, 1e-9})
+    EXPECT_TRUE(std::isinf(privacy_spent({noise, 0.01, 1}, 1e-5).epsilon)) << noise;
+  EXPECT_EQ(privacy_spent({1, 0, 10}, 1e-5).epsilon, 0);
+}
+
 TEST(PrivacySpent, RefusesWhatMakesNoSense) {
   EXPECT_EQ(test::error_of([] {
               privacy_spent(PrivateSteps{1, 1.5, 1}, 1e-5);

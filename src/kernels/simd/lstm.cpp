@@ -146,8 +146,6 @@ void weight_rows(const float* a, int64_t width, const float* dz, int64_t rows, f
   for_row_blocks(k_from, k_to, WeightTile{a, dz, width, rows, to});
 }
 
-}  // namespace
-
 // Biases' gradients of one panel, [gates]: even rows and odd ones apart.
 void bias_rows(const float* dz, int64_t rows, float* to) {
   const Floats d;
@@ -213,6 +211,8 @@ void store_state(const LstmSizes& s, const float* panels, float* to, int64_t fir
       store_units(hn::LoadU(Floats(), panels + (p * s.batch + row) * kLanes), to + row * s.units, p,
                   s.units);
 }
+
+}  // namespace
 
 void Forward(ThreadTeam& team, const LstmSizes& s, const LstmForward<float>& f, float* scratch) {
   float* weights = scratch;

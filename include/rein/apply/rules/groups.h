@@ -44,6 +44,12 @@ struct RuleGroups {
   void before(State& state, const Variables& variables) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;
+  template <class T>
+  bool update(std::span<const T> gradient, double scale, T* parameters, State& state,
+              BlockPlace place) const {
+    const size_t g = state.group_of[place.variable];
+    return rule_of(g).update(gradient, scale, parameters, state.states[g], place);
+  }
   Tensor average(State& state, const Variable& variable) const;
 
   template <class Self, class F>

@@ -16,7 +16,8 @@ enum class Averaging : uint8_t {
 };
 std::string_view to_string(Averaging averaging);
 
-/// Moves the parameters w by `rule` and keeps an average a of them, to evaluate with or to save:
+/// Moves the parameters w by `rule` (not by ScheduleFreeAdamW, which averages by itself) and keeps
+/// an average a of them, to evaluate with or to save:
 ///
 ///     a += share (w - a)   after the steps first, first + every, first + 2 every, ...
 ///
@@ -30,7 +31,7 @@ struct WeightAverage {
   static constexpr std::string_view name = "WeightAverage";
   AnyRule rule;
   Averaging averaging = Averaging::exponential;
-  double decay = 0.999;  // in [0, 1); not of `equal`
+  double decay = 0.999;  // in [0, 1); `equal` makes no use of it
   int64_t first = 1, every = 1;
   int64_t overwrite_every = 0;  // 0: never
 
@@ -62,6 +63,11 @@ struct WeightAverage {
   bool sees_deltas() const { return rule.sees_deltas(); }
   void deltas(Gradients& all, State& state, const Variables& variables, StepInfo& info) const {
     rule.deltas(all, state.rule, variables, info);
+  }
+  template <class T>
+  bool update(std::span<const T> gradient, double scale, T* parameters, State& state,
+              BlockPlace place) const {
+    return rule.update(gradient, scale, parameters, state.rule, place);
   }
   template <class T>
   void after(State& state, std::span<T> parameters, ThreadTeam& team) const;
@@ -116,6 +122,11 @@ struct Lookahead {
   bool sees_deltas() const { return rule.sees_deltas(); }
   void deltas(Gradients& all, State& state, const Variables& variables, StepInfo& info) const {
     rule.deltas(all, state.rule, variables, info);
+  }
+  template <class T>
+  bool update(std::span<const T> gradient, double scale, T* parameters, State& state,
+              BlockPlace place) const {
+    return rule.update(gradient, scale, parameters, state.rule, place);
   }
   template <class T>
   void after(State& state, std::span<T> parameters, ThreadTeam& team) const;
