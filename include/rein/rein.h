@@ -17,5 +17,6 @@
 #include "rein/process/clip_advisor.h"
 #include "rein/process/finite.h"
 #include "rein/process/monitor.h"
+#include "rein/process/privacy.h"
 #include "rein/train/optimizer.h"
 #include "rein/train/step.h"

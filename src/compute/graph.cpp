@@ -11,8 +11,10 @@
 namespace rein {
 
 RandomStream random_of(Seed seed, uint64_t step, size_t node) {
-  // A stream of its own for each (step, node): Philox mixes the two words of the stream.
-  return {seed, step << 32 ^ static_cast<uint64_t>(node)};
+  // A stream of its own for each (step, node): Philox mixes the two words of the stream. What does
+  // not fit there, micro-batches and examples, has seeds of its own.
+  const Seed own{seed.value ^ (step >> 32) * 0x9E3779B97F4A7C15};
+  return {own, step << 32 ^ static_cast<uint64_t>(node)};
 }
 
 Value Graph::push(Node node) {

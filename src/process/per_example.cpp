@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "process/check.h"
 #include "process/l2.h"
+#include "process/noise.h"
 #include "process/reference.h"
 
 namespace rein {
@@ -66,6 +69,30 @@ ClippedExamples per_example_global_norm_clip(std::span<const Tensor> gradients, 
     }
   });
   return result;
+}
+
+void check(const PerExample& s, Where where) {
+  constexpr std::string_view op = "record";
+  if (!(s.clip_norm > 0))
+    throw InvalidArgument(
+        op, fmt::format("per_example.clip_norm is {}; it must be more than 0", s.clip_norm), where);
+  check_range(op, "per_example.noise_multiplier", s.noise_multiplier, 0, 1e300, where);
+  check_range(op, "per_example.batch_size", s.batch_size, 0, 1e300, where);
+  if (s.noise_multiplier > 0 && !std::isfinite(s.clip_norm))
+    throw InvalidArgument(
+        op, "per_example has a noise_multiplier, of a clip_norm that is infinite; set both", where);
+}
+
+void add_noise(Gradients& sum, const PerExample& settings, int64_t step) {
+  if (settings.noise_multiplier == 0) return;
+  for (size_t i = 0; i < sum.size(); ++i) sum.make_dense(i);
+  constexpr uint64_t kOwn = 0x70657220657861;  // none of the streams of AddNoise
+  visit_float(sum.dtype(), [&](auto zero) {
+    add_normal<decltype(zero)>(
+        sum, Seed{static_cast<uint64_t>(settings.seed)},
+        [&](size_t i) { return stream_of(sum.name(i)) ^ kOwn; }, static_cast<uint64_t>(step) << 40,
+        settings.noise_multiplier * settings.clip_norm);
+  });
 }
 
 }  // namespace rein

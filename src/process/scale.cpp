@@ -9,6 +9,7 @@
 #include "process/check.h"
 #include "process/gradient_numbers.h"
 #include "process/measured.h"
+#include "process/noise.h"
 #include "process/patterns.h"
 #include "rein/base/random.h"
 
@@ -87,14 +88,9 @@ void AddNoise::update(Gradients& gradients, State& state, const Variables&, Step
   visit_float(gradients.dtype(), [&](auto zero) {
     using T = decltype(zero);
     settle<T>(gradients);
-    for_each_piece<T>(gradients, [&](size_t i, std::span<T> x) {
-      const RandomStream random(Seed{static_cast<uint64_t>(seed)}, state.streams[i]);
-      const bool dense = gradients.kind(i) == Gradients::Kind::dense;
-      const T* start = dense ? gradients.dense<T>(i).data() : x.data();
-      const uint64_t at = first + static_cast<uint64_t>(x.data() - start);
-      for (size_t j = 0; j < x.size(); ++j)
-        x[j] = static_cast<T>(static_cast<double>(x[j]) + deviation * random.normal(at + j));
-    });
+    add_normal<T>(
+        gradients, Seed{static_cast<uint64_t>(seed)}, [&](size_t i) { return state.streams[i]; },
+        first, deviation);
   });
 }
 

@@ -148,6 +148,16 @@ void add_rows(std::span<T> dense, const IndexedSlices& slices) {
 
 }  // namespace
 
+void Gradients::make_dense(size_t index) {
+  if (kinds_[index] != Kind::sparse) return;
+  visit_float(dtype_, [&](auto zero) {
+    using T = decltype(zero);
+    std::ranges::fill(dense<T>(index), T{0});
+    add_rows(dense<T>(index), sparse(index));
+  });
+  kinds_[index] = Kind::dense;
+}
+
 void Gradients::add(const Gradients& other) {
   visit_float(dtype_, [&](auto zero) {
     using T = decltype(zero);
@@ -163,11 +173,7 @@ void Gradients::add(const Gradients& other) {
       } else if (rows && kinds_[i] == Kind::sparse) {
         sparse_[i].append(other.sparse(i));
       } else {
-        if (kinds_[i] == Kind::sparse) {
-          std::ranges::fill(dense<T>(i), T{0});
-          add_rows(dense<T>(i), sparse(i));
-          kinds_[i] = Kind::dense;
-        }
+        make_dense(i);
         const auto to = dense<T>(i);
         if (rows) {
           add_rows(to, other.sparse(i));

@@ -76,6 +76,12 @@ Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRu
                          .process_state = {},
                          .rule_state = {},
                          .compute = {}});
+  if (options.per_example) {
+    check(*options.per_example, where);
+    if (options.loss_scale || options.sharpness)
+      throw InvalidArgument("record", "per_example takes no loss_scale and no sharpness beside it",
+                            where);
+  }
   if (options.loss_scale) {
     check(*options.loss_scale, where);
     parts_->loss_scale = options.loss_scale->initial;
@@ -105,20 +111,25 @@ std::span<const Tensor> Step::Parts::prepare(std::span<const Tensor> batch, Wher
     inputs.push_back(scale_input);
     all = inputs;
   }
-  if (!compute) {
-    if (const auto axis = options.batch_axis;
-        axis && (batch.empty() || batch[0].shape().rank() <= *axis))
-      throw InvalidArgument(
-          "record",
-          fmt::format("batch_axis is {}, but {}", *axis,
-                      batch.empty() ? "there is no input"
-                                    : "the first input is " + to_string(batch[0].spec())),
-          where);
-    GradientRecording recorded(cost, specs_of(all), variables, team, options.seed, where);
+  if (recording()) return all;
+  if (const auto axis = options.batch_axis;
+      axis && (batch.empty() || batch[0].shape().rank() <= *axis))
+    throw InvalidArgument(
+        "record",
+        fmt::format("batch_axis is {}, but {}", *axis,
+                    batch.empty() ? "there is no input"
+                                  : "the first input is " + to_string(batch[0].spec())),
+        where);
+  const auto keep = [&](auto& place, auto made) {
     if (variables.size() != variable_count) make_states(where);
-    recorded.profile(profiled);
-    compute.emplace(std::move(recorded));
-  }
+    place.emplace(std::move(made));
+    recording()->profile(profiled);
+  };
+  if (options.per_example)
+    keep(examples, ExampleGradients(cost, specs_of(all), variables, team, options.seed,
+                                    *options.per_example, where));
+  else
+    keep(compute, GradientRecording(cost, specs_of(all), variables, team, options.seed, where));
   return all;
 }
 
@@ -131,6 +142,11 @@ void Step::Parts::run_recording(std::span<const Tensor> all, Where where) {
 
 // Stage 1 for one micro-batch: the loss, and the gradients.
 double Step::Parts::compute_gradients(std::span<const Tensor> all, Where where) {
+  if (examples) {
+    examples->run(all, draw(), where);
+    examples->gradients().team = &team;
+    return examples->loss();
+  }
   run_recording(all, where);
   const double loss = compute->loss() / loss_scale;
   if (!options.sharpness) return loss;
@@ -148,7 +164,7 @@ double Step::Parts::compute_gradients(std::span<const Tensor> all, Where where) 
 }
 
 void Step::Parts::add_to_sum() {
-  const Gradients& now = compute->gradients();
+  const Gradients& now = gradients();
   if (!sum) sum.emplace(variables);
   if (gathered == 0)
     for (size_t i = 0; i < sum->size(); ++i) sum->set_kind(i, Gradients::Kind::absent);
@@ -186,13 +202,17 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   if (p.options.batch_axis) info.examples = inputs[0].shape()[*p.options.batch_axis];
   info.loss_scale = p.loss_scale;
   info.micro_batches = p.gathered + 1;
-  Gradients* gradients = &p.compute->gradients();
+  Gradients* gradients = &p.gradients();
   if (p.gathered > 0) {
     p.add_to_sum();
     gradients = &*p.sum;
     info.loss = (p.loss_sum + info.loss) / static_cast<double>(info.micro_batches);
     p.gathered = 0;  // whatever becomes of this step
     p.loss_sum = 0;
+  }
+  if (p.examples) {
+    info.clipped_examples = p.examples->clipped();
+    add_noise(*gradients, *p.options.per_example, info.step);
   }
   info.finite = std::isfinite(info.loss);
   if (p.keeper) p.keeper->look_at_loss(info, p.process_state);
@@ -223,6 +243,7 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
 std::optional<NonFiniteOrigin> Step::find_non_finite(std::span<const Tensor> inputs, Where where) {
   Parts& p = *parts_;
   const auto all = p.prepare(inputs, where);
+  if (p.examples) return p.examples->find_non_finite(all, p.draw(), where);
   return p.compute->find_non_finite(all, p.draw(), where);
 }
 
@@ -263,27 +284,31 @@ void Step::profile(bool on) {
   p.profiled = on;
   p.process_time = {.name = "process"};
   p.apply_time = {.name = "apply"};
-  if (p.compute) p.compute->profile(on);
+  if (p.recording()) p.recording()->profile(on);
 }
 
 std::vector<OpTime> Step::op_times() const {
-  const Parts& p = *parts_;
-  if (!p.profiled || !p.compute) return {};
-  std::vector<OpTime> times = p.compute->recording().op_times();
+  Parts& p = *parts_;
+  if (!p.profiled || !p.recording()) return {};
+  std::vector<OpTime> times = p.recording()->recording().op_times();
   times.insert(times.end(), {p.process_time, p.apply_time});
   return times;
 }
 
 Tensor Step::metric(size_t i) const {
   const Parts& p = *parts_;
+  if (p.examples) return p.examples->metric(i).clone();
   return (p.options.sharpness ? p.metrics.at(i) : p.compute.value().metric(i)).clone();
 }
+const std::vector<double>& Step::example_norms() const { return parts_->examples.value().norms(); }
 int64_t Step::step() const { return parts_->step; }
 size_t Step::arena_bytes() const {
-  return parts_->compute ? parts_->compute->recording().arena_bytes() : 0;
+  GradientRecording* recording = parts_->recording();
+  return recording ? recording->recording().arena_bytes() : 0;
 }
 size_t Step::instruction_count() const {
-  return parts_->compute ? parts_->compute->recording().instruction_count() : 0;
+  GradientRecording* recording = parts_->recording();
+  return recording ? recording->recording().instruction_count() : 0;
 }
 
 struct Function::Parts {

@@ -6,6 +6,7 @@
 
 #include "rein/apply/apply.h"
 #include "rein/train/step.h"
+#include "train/example_gradients.h"
 #include "train/keeper.h"
 #include "train/placed.h"
 
@@ -22,6 +23,7 @@ struct Step::Parts {
   AnyTransform::State process_state;
   AnyRule::State rule_state;
   std::optional<GradientRecording> compute;
+  std::optional<ExampleGradients> examples{};  // in place of `compute`
   int64_t step = 0;
   // Of the micro-batches since the last step.
   std::optional<Gradients> sum{};
@@ -42,8 +44,12 @@ struct Step::Parts {
 
   // Random ops draw anew for each step and each micro-batch of it.
   uint64_t draw() const {
-    return static_cast<uint64_t>(step + 1) + (static_cast<uint64_t>(gathered) << 40);
+    return static_cast<uint64_t>(step + 1) + (static_cast<uint64_t>(gathered) << 52);
   }
+  GradientRecording* recording() {
+    return examples ? &examples->recording() : compute ? &*compute : nullptr;
+  }
+  Gradients& gradients() { return examples ? examples->gradients() : compute->gradients(); }
   /// Throws while parameters are averages.
   void need_own_parameters(std::string_view op, Where where) const {
     if (evaluating)

@@ -26,6 +26,7 @@ Settings settings_of_step(const AnyTransform& process, const AnyRule& rule,
   describe("loss_scale", options.loss_scale, settings);
   describe("sharpness", options.sharpness, settings);
   describe("rollback", options.rollback, settings);
+  describe("per_example", options.per_example, settings);
   return settings;
 }
 

@@ -1,11 +1,12 @@
 // Clipping the gradient of each example before they are added up.
 #pragma once
 
+#include <limits>
 #include <span>
 #include <vector>
 
 #include "rein/process/semantics.h"
-#include "rein/tensor/tensor.h"
+#include "rein/tensor/variables.h"
 
 namespace rein {
 
@@ -22,5 +23,35 @@ struct ClippedExamples {
 ClippedExamples per_example_global_norm_clip(std::span<const Tensor> gradients, double clip_norm,
                                              Semantics semantics = Semantics::safe,
                                              Where where = Where::here());
+
+/// Settings of a step that learns from each example on its own (StepOptions::per_example). With n
+/// losses, one an example, and g_i the gradient of the i-th alone, its gradient is
+///
+///     (sum over i of g_i min(1, clip_norm / |g_i|) + N(0, (noise_multiplier clip_norm)^2)) / n,
+///
+/// |g_i| the norm over all variables together: DP-SGD (Abadi and others 2016, arXiv 1607.00133).
+/// rein/process/privacy.h says what it gives away. An example whose norm is not finite is left out
+/// of the sum. A sparse gradient to which noise is added becomes dense: which rows a batch had is
+/// not to be seen.
+struct PerExample {
+  double clip_norm = std::numeric_limits<double>::infinity();  // more than 0
+  double noise_multiplier = 0;                                 // 0: no noise
+  /// What stands for n: 0, the examples of the batch; or the number to be expected, where batches
+  /// are filled up with examples whose loss is multiplied by 0.
+  double batch_size = 0;
+  int64_t seed = 0;  // of the noise, a function of it, variable, element and step alone
+
+  template <class Self, class F>
+  static void fields(Self& self, F&& f) {
+    f("clip_norm", self.clip_norm);
+    f("noise_multiplier", self.noise_multiplier);
+    f("batch_size", self.batch_size);
+    f("seed", self.seed);
+  }
+};
+/// Throws InvalidArgument for settings that make no sense: noise needs a finite clip_norm.
+void check(const PerExample& settings, Where where);
+/// Adds to a sum of clipped gradients, `scale` aside, the noise of step `step`.
+void add_noise(Gradients& sum, const PerExample& settings, int64_t step);
 
 }  // namespace rein

@@ -23,10 +23,11 @@ struct StepInfo {
   std::string non_finite{};   // the first variable whose gradient is not
   bool skip = false;          // a transform asks that nothing be changed
   int64_t micro_batches = 1;  // whose mean gradient this is
-  double loss_scale = 1;      // by which the loss was multiplied; all numbers here are without it
-  double learning_rate = 0;   // that the rule took; 0 if the step was skipped or it has none
-  bool rolled_back = false;   // to parameters that were healthy, with a Rollback
-  int64_t rollbacks = 0;      // up to now, this one included
+  int64_t clipped_examples = 0;  // with per_example: whose own gradients were clipped or left out
+  double loss_scale = 1;     // by which the loss was multiplied; all numbers here are without it
+  double learning_rate = 0;  // that the rule took; 0 if the step was skipped or it has none
+  bool rolled_back = false;  // to parameters that were healthy, with a Rollback
+  int64_t rollbacks = 0;     // up to now, this one included
   double seconds = 0;
   // While a Monitor waits for them: where the first transform that takes norms leaves them, unless
   // there are some.

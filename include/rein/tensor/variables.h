@@ -143,6 +143,8 @@ class Gradients {
   /// Adds the stored numbers of another set for the same variables, which has the same `scale`.
   /// Rows stay rows where both are.
   void add(const Gradients& other);
+  /// Makes a sparse one dense; others stay.
+  void make_dense(size_t index);
   /// Brings the rows of every sparse gradient into rising order, each once, repeated ones added up.
   void merge_duplicates();
   /// A copy with `scale` multiplied in.

@@ -44,6 +44,9 @@ struct StepOptions {
   // `per_sample`; none: StepInfo does not know their number.
   std::optional<int> batch_axis{};
   std::optional<Rollback> rollback{};
+  /// The cost then returns one loss an example, [batch], and metrics [batch, ...]; the inputs are
+  /// [batch, ...]. Not together with a loss scale or sharpness.
+  std::optional<PerExample> per_example{};
 };
 
 /// A tensor with the place where a step is called with it, for error texts.
@@ -64,9 +67,9 @@ struct PlacedTensor {
 /// parameters; loss and metrics are those of the first time. With micro-batches each does so.
 ///
 /// What happens, in this order: gradients of the micro-batches that were accumulated are added up
-/// and divided by their number, the loss scale is taken out, transforms see the result once (and
-/// the first of them is, with a loss scale or a Rollback, a CheckFinite that skips), the rule makes
-/// deltas of it.
+/// and divided by their number, the loss scale is taken out, `per_example` adds its noise, once,
+/// transforms see the result once (and the first of them is, with a loss scale or a Rollback, a
+/// CheckFinite that skips), the rule makes deltas of it.
 class Step {
  public:
   Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRule rule,
@@ -113,6 +116,10 @@ class Step {
   /// Calls `evaluate` while all parameters are their averages, then puts them back, to the bit. It
   /// cannot train or save in there: InvalidArgument.
   void with_averages(const std::function<void()>& evaluate, Where where = Where::here());
+
+  /// With `per_example`: the norm of the gradient of each example of the last batch, before it was
+  /// clipped. Whoever sees them learns of single examples.
+  const std::vector<double>& example_norms() const;
 
   /// By which the next loss will be multiplied; 1 without loss scaling.
   double loss_scale() const;
