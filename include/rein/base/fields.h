@@ -67,7 +67,7 @@ std::string joined(std::string_view path, std::string_view name);
 /// of vectors are named by their number. An optional without a value is passed over, unless the
 /// visitor has a function `optional(path, x)`, which then decides.
 template <class T, class Visitor>
-void visit_fields(const std::string& path, T& value, Visitor&& visitor) {
+[[gnu::cold]] void visit_fields(const std::string& path, T& value, Visitor&& visitor) {
   using U = std::remove_const_t<T>;
   if constexpr (HasFields<U>) {
     U::fields(value, [&](std::string_view name, auto& field) {
@@ -151,7 +151,7 @@ FieldValue field_value(const T& value) {
 struct Describer {
   Settings& out;
   template <class T>
-  void leaf(const std::string& path, const T& value) const {
+  [[gnu::cold]] void leaf(const std::string& path, const T& value) const {
     if constexpr (DescribesItself<T>)
       value.describe(path, out);
     else
@@ -162,7 +162,7 @@ struct Describer {
 
 /// Adds the settings of `value` to `out`, under `path`.
 template <class T>
-void describe(std::string_view path, const T& value, Settings& out) {
+[[gnu::cold]] void describe(std::string_view path, const T& value, Settings& out) {
   visit_fields(std::string(path), value, detail::Describer{out});
 }
 

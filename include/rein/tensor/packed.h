@@ -22,7 +22,7 @@ class Packed {
 
   /// Adds the fields of `x`: whatever a struct may list.
   template <class T>
-  void add(const T& x) {
+  [[gnu::cold]] void add(const T& x) {
     if constexpr (HasFields<T>) {
       T::fields(x, [&](std::string_view, const auto& field) { add(field); });
     } else if constexpr (detail::is_optional<T>) {
@@ -46,7 +46,7 @@ class Packed {
   }
   /// The way back, in the same order, into things of the same kind.
   template <class T>
-  void take(T& x) {
+  [[gnu::cold]] void take(T& x) {
     if constexpr (HasFields<T>) {
       T::fields(x, [&](std::string_view, auto& field) { take(field); });
     } else if constexpr (detail::is_optional<T>) {
@@ -69,11 +69,11 @@ class Packed {
       take_bytes(&x, sizeof x);
     }
   }
-  void add_bytes(const void* data, size_t size) {
+  [[gnu::noinline, gnu::cold]] void add_bytes(const void* data, size_t size) {
     const auto* first = static_cast<const std::byte*>(data);
     bytes_.insert(bytes_.end(), first, first + size);
   }
-  void take_bytes(void* data, size_t size) {
+  [[gnu::noinline, gnu::cold]] void take_bytes(void* data, size_t size) {
     if (size > 0) std::memcpy(data, bytes_.data() + at_, size);
     at_ += size;
   }

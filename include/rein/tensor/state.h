@@ -117,11 +117,15 @@ namespace detail {
 struct Saver {
   StateDict& out;
 
-  void leaf(const std::string& path, const Slot& slot) const;
-  void leaf(const std::string& path, const Tensor& tensor) const { out[path] = tensor.clone(); }
-  void leaf(const std::string& path, const AnyState& state) const { state.save(path, out); }
+  [[gnu::cold]] void leaf(const std::string& path, const Slot& slot) const;
+  [[gnu::cold]] void leaf(const std::string& path, const Tensor& tensor) const {
+    out[path] = tensor.clone();
+  }
+  [[gnu::cold]] void leaf(const std::string& path, const AnyState& state) const {
+    state.save(path, out);
+  }
   template <class T>
-  void leaf(const std::string& path, const T& x) const {
+  [[gnu::cold]] void leaf(const std::string& path, const T& x) const {
     if constexpr (VectorOfNumbers<T>) {
       using Kept =
           std::conditional_t<std::is_floating_point_v<typename T::value_type>, double, int64_t>;
@@ -142,11 +146,11 @@ struct Saver {
 struct Loader {
   StateReader& in;
 
-  void leaf(const std::string& path, Slot& slot) const;
-  void leaf(const std::string& path, Tensor& tensor) const;
-  void leaf(const std::string& path, AnyState& state) const { state.load(path, in); }
+  [[gnu::cold]] void leaf(const std::string& path, Slot& slot) const;
+  [[gnu::cold]] void leaf(const std::string& path, Tensor& tensor) const;
+  [[gnu::cold]] void leaf(const std::string& path, AnyState& state) const { state.load(path, in); }
   template <class T>
-  void leaf(const std::string& path, T& x) const {
+  [[gnu::cold]] void leaf(const std::string& path, T& x) const {
     if constexpr (VectorOfNumbers<T>) {
       numbers(path, x);
     } else if constexpr (std::is_enum_v<T>) {
@@ -201,14 +205,14 @@ struct Loader {
 struct SlotCollector {
   std::vector<Slot*>& slots;
   // A slot that a setting leaves unused remembers nothing.
-  void leaf(const std::string&, Slot& slot) const {
+  [[gnu::cold]] void leaf(const std::string&, Slot& slot) const {
     if (slot.variable_count() > 0) slots.push_back(&slot);
   }
-  void leaf(const std::string&, AnyState& state) const {
+  [[gnu::cold]] void leaf(const std::string&, AnyState& state) const {
     for (Slot* slot : state.slots()) slots.push_back(slot);
   }
   template <class T>
-  void leaf(const std::string&, T&) const {}
+  [[gnu::cold]] void leaf(const std::string&, T&) const {}
 };
 
 template <class S>
