@@ -107,7 +107,7 @@ TEST(AllRules, AnAbsentGradientChangesNothingOfItsVariable) {
     Walk alone(rule);
     alone.add("b", {4, 2}, noise(8, 2));
     alone.init();
-    for (uint64_t stream : {4, 7}) alone.step({dense({4, 2}, stream)});
+    for (const uint64_t stream : {uint64_t{4}, uint64_t{7}}) alone.step({dense({4, 2}, stream)});
     EXPECT_EQ(last, alone.everything().at("weights/b"));
   }
 }
