@@ -92,6 +92,24 @@ const ClipRow kClips[] = {
      }},
     {"except", [] { return any(except("e", ClipByGlobalNorm{.clip_norm = 0.3})); },
      [] { return any(except("e", ClipByGlobalNorm{.clip_norm = kHuge})); }},
+    {"conditionally_transform",
+     [] {
+       return any(conditionally_transform(AdaGC{.lambda_abs = 0.5, .warmup = 2},
+                                          [](int64_t before) { return before != 1; }));
+     },
+     [] {
+       return any(conditionally_transform(ClipByGlobalNorm{.clip_norm = kHuge},
+                                          [](int64_t before) { return before != 1; }));
+     }},
+    {"conditionally_mask",
+     [] {
+       return any(conditionally_mask(AdaGC{.lambda_abs = 0.5, .warmup = 2},
+                                     [](const StepInfo& info) { return info.step != 2; }));
+     },
+     [] {
+       return any(conditionally_mask(ClipByGlobalNorm{.clip_norm = kHuge},
+                                     [](const StepInfo& info) { return info.step < 99; }));
+     }},
     {"Monitor", [] { return Monitor().around(ClipByGlobalNorm{.clip_norm = 0.5}); },
      [] { return Monitor().around(ClipByGlobalNorm{.clip_norm = kHuge}); }},
     {"a function",

@@ -6,6 +6,7 @@
 #include "rein/process/clip_by_history.h"
 #include "rein/process/clip_by_norm.h"
 #include "rein/process/clip_by_value.h"
+#include "rein/process/conditional.h"
 #include "rein/process/groups.h"
 #include "rein/process/per_example.h"
 #include "rein/process/scale.h"
