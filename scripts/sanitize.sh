@@ -15,7 +15,7 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do presets+=("$1"); shift; done
 for preset in "${presets[@]}"; do
   targets=() tests=()
   if [ "$preset" = tsan ]; then
-    folders=(base tensor kernels ops compute process apply train)
+    folders=(base dist tensor kernels ops compute process apply train)
     targets=(-- "${folders[@]/%/_test}")
     tests=(-R "^($(IFS='|'; echo "${folders[*]}"))\$")
   fi

@@ -7,6 +7,7 @@
 #include "rein/base/thread_team.h"
 #include "rein/compute/ops.h"
 #include "rein/compute/tape.h"
+#include "rein/dist/threads.h"
 #include "rein/nn/cell.h"
 #include "rein/nn/clip.h"
 #include "rein/nn/initializers.h"

@@ -87,6 +87,7 @@ Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRu
     parts_->loss_scale = options.loss_scale->initial;
     parts_->cost = with_scaled_loss(std::move(parts_->cost));
   }
+  if (options.communicator) parts_->ranks.emplace(*options.communicator);
   if (options.rollback) parts_->keeper.emplace(*options.rollback, parts_->rule, where);
   if (options.loss_scale || options.rollback)
     parts_->process = chain(CheckFinite{.policy = NonFinite::skip}, std::move(parts_->process));
@@ -196,6 +197,7 @@ double Step::accumulate_all(std::span<const Tensor> inputs, Where where) {
 StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   Parts& p = *parts_;
   const std::span<const Tensor> all = p.prepare(inputs, where);
+  if (p.ranks && !p.ranks->same()) p.ranks->need_same(p.variables, p.settings(), p.step, where);
   const auto start = Clock::now();
   StepInfo info{.step = p.step + 1};
   info.loss = p.compute_gradients(all, where);  // 1 compute
@@ -210,10 +212,9 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
     p.gathered = 0;  // whatever becomes of this step
     p.loss_sum = 0;
   }
-  if (p.examples) {
-    info.clipped_examples = p.examples->clipped();
-    add_noise(*gradients, *p.options.per_example, info.step);
-  }
+  if (p.examples) info.clipped_examples = p.examples->clipped();
+  if (p.ranks) p.ranks->join(*gradients, info);
+  if (p.examples) add_noise(*gradients, *p.options.per_example, info.step);
   info.finite = std::isfinite(info.loss);
   if (p.keeper) p.keeper->look_at_loss(info, p.process_state);
   const FlushDenormals flush;

@@ -9,6 +9,7 @@
 #include "train/example_gradients.h"
 #include "train/keeper.h"
 #include "train/placed.h"
+#include "train/ranks.h"
 
 namespace rein {
 
@@ -38,13 +39,15 @@ struct Step::Parts {
   Tensor scale_input = Tensor::scalar(1.0);
   std::vector<Tensor> inputs{};
   std::optional<Keeper> keeper{};
+  std::optional<Ranks> ranks{};
   bool evaluating = false;  // parameters are averages
   bool profiled = false;
   OpTime process_time{.name = "process"}, apply_time{.name = "apply"};
 
   // Random ops draw anew for each step and each micro-batch of it.
   uint64_t draw() const {
-    return static_cast<uint64_t>(step + 1) + (static_cast<uint64_t>(gathered) << 52);
+    const int64_t micro_batch = ranks ? ranks->number_of(gathered) : gathered;
+    return static_cast<uint64_t>(step + 1) + (static_cast<uint64_t>(micro_batch) << 52);
   }
   GradientRecording* recording() {
     return examples ? &examples->recording() : compute ? &*compute : nullptr;
@@ -61,6 +64,7 @@ struct Step::Parts {
   void run_recording(std::span<const Tensor> all, Where where);
   void add_to_sum();
   void move_loss_scale(const StepInfo& info);
+  Settings settings() const;
 
   void make_states(Where where) {
     placed("record", where, [&] {

@@ -17,20 +17,19 @@ struct Counts {
   }
 };
 
-Settings settings_of_step(const AnyTransform& process, const AnyRule& rule,
-                          const StepOptions& options) {
-  Settings settings;
-  process.describe("process", settings);
-  rule.describe("rule", settings);
-  describe("seed", static_cast<int64_t>(options.seed.value), settings);
-  describe("loss_scale", options.loss_scale, settings);
-  describe("sharpness", options.sharpness, settings);
-  describe("rollback", options.rollback, settings);
-  describe("per_example", options.per_example, settings);
-  return settings;
-}
-
 }  // namespace
+
+Settings Step::Parts::settings() const {
+  Settings all;
+  process.describe("process", all);
+  rule.describe("rule", all);
+  describe("seed", static_cast<int64_t>(options.seed.value), all);
+  describe("loss_scale", options.loss_scale, all);
+  describe("sharpness", options.sharpness, all);
+  describe("rollback", options.rollback, all);
+  describe("per_example", options.per_example, all);
+  return all;
+}
 
 StateDict Step::state(Where where) const {
   Parts& p = *parts_;
@@ -45,7 +44,7 @@ StateDict Step::state(Where where) const {
     p.rule_state.save("rule", out);
     save_fields("", Counts{p.step, p.loss_scale, p.fine_steps}, out);
     if (p.keeper) p.keeper->save("rollback", p.process_state, p.rule_state, out);
-    save_settings(settings_of_step(p.process, p.rule, p.options), out);
+    save_settings(p.settings(), out);
     return out;
   });
 }
@@ -57,7 +56,7 @@ void Step::load_state(const StateDict& saved, SavedSettings mode, Where where) {
     throw InvalidArgument("Step::load_state",
                           "micro-batches are waiting for their step; load after it", where);
   if (p.variables.size() != p.variable_count) p.make_states(where);
-  const Settings settings = settings_of_step(p.process, p.rule, p.options);
+  const Settings settings = p.settings();
   StateReader reader(saved);
   const auto pass = [&] {
     if (p.keeper) p.keeper->load("rollback", p.process_state, p.rule_state, reader);
@@ -71,6 +70,7 @@ void Step::load_state(const StateDict& saved, SavedSettings mode, Where where) {
   placed("Step::load_state", where, pass);
   reader.check("Step::load_state", where);
   pass();
+  if (p.ranks) p.ranks->forget();
 }
 
 }  // namespace rein

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "rein/rein.h"
 
@@ -194,6 +195,27 @@ TEST(GradientProcessing, MicroBatches) {
   StepInfo info = train(x3, y3);  // one step with the mean gradient of three
   EXPECT_EQ(info.micro_batches, 3);
   EXPECT_EQ(info.step, 1);
+}
+
+TEST(GradientProcessing, SeveralRanks) {
+  const auto batches_of = [](int rank) {
+    const Model model;
+    Tensor y = model.y.clone();
+    y.flat<float>()[0] += static_cast<float>(rank);
+    return std::vector<std::pair<Tensor, Tensor>>(3, {model.x, y});
+  };
+  std::vector<std::vector<float>> ends(2);
+  run_ranks(2, [&](Communicator& ranks) {  // threads; or a communicator of your own
+    Model model;                           // the same on every rank
+    Step train = record([&](Value x, Value y) { return model.cost(x, y); }, model.vars,
+                        chain(ClipByGlobalNorm{.clip_norm = 5}), Adam{},
+                        {.threads = 1, .communicator = &ranks});
+    for (const auto& [x, y] : batches_of(ranks.rank())) train(x, y);
+    ends[static_cast<size_t>(ranks.rank())] = numbers(model.vars);
+  });
+  Model untrained;
+  EXPECT_EQ(ends[0], ends[1]);
+  EXPECT_NE(ends[0], numbers(untrained.vars));
 }
 
 TEST(GradientProcessing, ClipsOfUpdates) {

@@ -11,6 +11,7 @@ namespace {
 TEST(Allocations, AStepWithMonitorChecksClipsAndRollbackMakesNone) {
   for (const int threads : {1, 2}) {
     SmallModel model;
+    Serial alone;
     const Monitor monitor({.every = 2});
     Step step =
         record(model.cost(), model.vars,
@@ -19,7 +20,9 @@ TEST(Allocations, AStepWithMonitorChecksClipsAndRollbackMakesNone) {
                                           ClipByGlobalNorm{.clip_norm = 0.1}))),
                WeightAverage{
                    .rule = ClipUpdates{.rule = Adam{}, .clip = ClipByBlockRms{.threshold = 1e-3}}},
-               {.threads = threads, .rollback = Rollback{.every = 3, .most_bad = 1}});
+               {.threads = threads,
+                .rollback = Rollback{.every = 3, .most_bad = 1},
+                .communicator = &alone});
     Tensor bad = model.x.clone();
     bad.flat<float>()[0] = std::nanf("");
     const auto steps = [&] {

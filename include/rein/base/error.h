@@ -42,6 +42,12 @@ class IoError final : public Error {
   IoError(std::string_view path, std::string_view what);
 };
 
+/// Another rank of a Communicator (rein/dist) failed or is gone.
+class RankError final : public Error {
+ public:
+  using Error::Error;
+};
+
 /// The floating-point numbers left the finite range and the chosen policy is to stop.
 class NonFiniteError final : public Error {
  public:

@@ -11,8 +11,10 @@ struct Norms;
 /// Filled in by the stages as a step goes through them; callbacks, logs and reports read it and
 /// compute nothing again.
 struct StepInfo {
-  int64_t step = 0;      // its number, from 1; skipped ones count
-  int64_t examples = 0;  // in its batch, 0 if not known: what limits `per_sample` are multiplied by
+  int64_t step = 0;  // its number, from 1; skipped ones count
+  // In its batch, 0 if not known; on several ranks their mean. What limits `per_sample` are
+  // multiplied by.
+  int64_t examples = 0;
   double loss = 0;
   bool measured = false;      // whether a transform took the two norms
   double norm = 0;            // global norm of the gradient before the first clip
@@ -22,7 +24,7 @@ struct StepInfo {
   bool finite = true;         // whether the loss is, and the gradient as far as a transform looked
   std::string non_finite{};   // the first variable whose gradient is not
   bool skip = false;          // a transform asks that nothing be changed
-  int64_t micro_batches = 1;  // whose mean gradient this is
+  int64_t micro_batches = 1;  // whose mean gradient this is, those of all ranks
   int64_t clipped_examples = 0;  // with per_example: whose own gradients were clipped or left out
   double loss_scale = 1;     // by which the loss was multiplied; all numbers here are without it
   double learning_rate = 0;  // that the rule took; 0 if the step was skipped or it has none

@@ -10,6 +10,7 @@
 #include "rein/apply/rules.h"
 #include "rein/apply/sharpness.h"
 #include "rein/compute/recording.h"
+#include "rein/dist/communicator.h"
 #include "rein/process/clip.h"
 #include "rein/train/rollback.h"
 
@@ -47,6 +48,9 @@ struct StepOptions {
   /// The cost then returns one loss an example, [batch], and metrics [batch, ...]; the inputs are
   /// [batch, ...]. Not together with a loss scale or sharpness.
   std::optional<PerExample> per_example{};
+  /// Other ranks that take every step with this one, each with a batch of its own: the step is that
+  /// of the mean gradient, as if their batches were micro-batches of one rank. None: alone.
+  Communicator* communicator = nullptr;
 };
 
 /// A tensor with the place where a step is called with it, for error texts.
@@ -66,10 +70,15 @@ struct PlacedTensor {
 /// With `sharpness` the gradients of a batch are computed twice, the second time at other
 /// parameters; loss and metrics are those of the first time. With micro-batches each does so.
 ///
-/// What happens, in this order: gradients of the micro-batches that were accumulated are added up
-/// and divided by their number, the loss scale is taken out, `per_example` adds its noise, once,
-/// transforms see the result once (and the first of them is, with a loss scale or a Rollback, a
-/// CheckFinite that skips), the rule makes deltas of it.
+/// What happens, in this order: gradients of the micro-batches that were accumulated are added up,
+/// here and over the ranks of `communicator`, and divided by their number, the loss scale is taken
+/// out, `per_example` adds its noise, once, transforms see the result once (and the first of them
+/// is, with a loss scale or a Rollback, a CheckFinite that skips), the rule makes deltas of it.
+///
+/// Ranks begin with the same variables (the same seed, or the same loaded state), settings and step
+/// count: the first step compares, and throws InvalidArgument on all of them. From then on their
+/// parameters are the same to the bit: StepInfo's loss, norms and decisions are those of all
+/// together. Metrics are each rank's own.
 class Step {
  public:
   Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRule rule,
