@@ -12,7 +12,7 @@ BEGIN {
   allow["tensor"] = "base tensor"
   allow["kernels"] = "base kernels"
   allow["compute"] = "base tensor kernels compute"
-  allow["process"] = "base tensor kernels process"
+  allow["process"] = "base tensor kernels dist process"
   allow["apply"] = allow["process"] " apply"
   allow["nn"] = allow["compute"] " nn"
   allow["data"] = "base tensor data"

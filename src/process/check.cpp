@@ -84,6 +84,15 @@ void check_range(std::string_view op, std::string_view setting, double value, do
         op, fmt::format("{} is {}; it must be from {} to {}", setting, value, lo, hi), where);
 }
 
+void check_shards(std::string_view op, const std::optional<Shards>& shards, Semantics semantics) {
+  if (shards && semantics != Semantics::safe)
+    throw InvalidArgument(op,
+                          fmt::format("the semantics {} know no shards; take safe, or leave shards "
+                                      "away",
+                                      to_string(semantics)),
+                          Where{});
+}
+
 void check_gradient(std::string_view op, const Gradient& gradient, Where where) {
   if (!gradient) return;
   if (gradient.is_sparse()) validate(gradient.sparse(), where);

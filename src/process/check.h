@@ -1,10 +1,12 @@
 // What clip functions and transforms refuse.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string_view>
 
 #include "rein/process/semantics.h"
+#include "rein/process/shards.h"
 #include "rein/process/threshold.h"
 #include "rein/tensor/gradient.h"
 
@@ -36,5 +38,8 @@ void check_gradient(std::string_view op, const Gradient& gradient, Where where);
 /// What Keras and PyTorch do not take: a list with nothing in it.
 void check_not_all_absent(std::string_view op, std::span<const Gradient> gradients,
                           Semantics semantics, Where where);
+
+/// Throws InvalidArgument for shards in other semantics than safe.
+void check_shards(std::string_view op, const std::optional<Shards>& shards, Semantics semantics);
 
 }  // namespace rein

@@ -36,7 +36,8 @@ NormAndScale found_as(const ClipByGlobalNorm& clip, Gradients& gradients, double
 ClipByGlobalNorm::State ClipByGlobalNorm::init(const Variables& variables) const {
   check_threshold(name, clip_norm, semantics);
   check_order(name, norm_type, semantics, Where{});
-  return Norms(variables, norm_type);
+  check_shards(name, shards, semantics);
+  return Norms(variables, norm_type, shards, name);
 }
 
 void ClipByGlobalNorm::update(Gradients& gradients, State& norms, const Variables&,

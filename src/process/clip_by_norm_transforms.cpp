@@ -95,8 +95,12 @@ void clip_by_slices(const ClipByNorm& clip, double clip_norm, Gradients& gradien
 
 ClipByNorm::State ClipByNorm::init(const Variables& variables) const {
   check_threshold(name, clip_norm, semantics);
+  check_shards(name, shards, semantics);
+  if (shards && !axes.empty())
+    throw InvalidArgument(name, "shards have no norms along axes; leave one of the two away",
+                          Where{});
   State state;
-  state.norms = Norms(variables);
+  state.norms = Norms(variables, 2, shards, name);
   state.after.resize(variables.size());
   if (!axes.empty())
     state.slices = SliceNorms(

@@ -36,7 +36,7 @@ CheckFinite::State CheckFinite::init(const Variables& variables) const {
   if (most_skips < 0)
     throw InvalidArgument(
         name, fmt::format("most_skips must be a number from 0 on, got {}", most_skips), Where{});
-  return {.norms = Norms(variables)};
+  return {.norms = Norms(variables, 2, shards, name)};
 }
 
 void CheckFinite::update(Gradients& gradients, State& state, const Variables&,

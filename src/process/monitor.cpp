@@ -159,6 +159,7 @@ class Monitor::Around {
     Record& r = *record_;
     const double norm = r.before.global();
     r.after.order = r.before.order;
+    r.after.parts = r.before.parts;
     if (std::isfinite(norm) && !only_scaled(info.clipped_norm, norm, factor)) {
       r.after.take(gradients);
       return;

@@ -5,6 +5,7 @@
 
 #include "process/l2.h"
 #include "process/norm_blocks.h"
+#include "process/patterns.h"
 
 namespace rein {
 
@@ -24,6 +25,31 @@ Norms::Norms(const Variables& variables, double order_)
     }
   tasks.push_back(blocks.size());
   of_block.resize(blocks.size());
+}
+
+Norms::Norms(const Variables& variables, double order_, const std::optional<Shards>& shards,
+             std::string_view op)
+    : Norms(variables, order_) {
+  if (!shards) return;
+  if (!shards->communicator)
+    throw InvalidArgument(op, "shards have no communicator; name that of the parts", Where{});
+  parts.communicator = shards->communicator;
+  const std::vector<std::string_view> patterns(shards->patterns.begin(), shards->patterns.end());
+  const std::vector<size_t> found = first_matches(op, patterns, variables);
+  for (size_t i = 0; i < found.size(); ++i)
+    if (found[i] < patterns.size()) parts.variables.push_back(i);
+}
+
+void Norms::join_parts() {
+  const auto ranks = static_cast<size_t>(parts.communicator->size());
+  const auto rank = static_cast<size_t>(parts.communicator->rank());
+  parts.of_rank.assign(ranks * parts.variables.size(), 0);
+  for (size_t k = 0; k < parts.variables.size(); ++k)
+    parts.of_rank[k * ranks + rank] = of_variable[parts.variables[k]];
+  parts.communicator->all_reduce(std::span(parts.of_rank));
+  for (size_t k = 0; k < parts.variables.size(); ++k)
+    of_variable[parts.variables[k]] =
+        joint_norm(std::span(parts.of_rank).subspan(k * ranks, ranks), order);
 }
 
 template <class T>
@@ -53,6 +79,7 @@ void Norms::take(Gradients& gradients) {
                       [&](size_t b, std::span<const T> x) { of_block[b] = block_norm(x, order); });
     join_blocks<T>(*this, gradients);
   });
+  if (parts.communicator) join_parts();
 }
 
 double Norms::global() const { return joint_norm(of_variable, order); }
@@ -61,6 +88,7 @@ void Norms::leave_with(Norms* to) const {
   if (!to || !to->of_variable.empty()) return;
   to->of_variable = of_variable;
   to->order = order;
+  to->parts = parts;
 }
 
 void Norms::report_non_finite(const Gradients& gradients, StepInfo& info) const {

@@ -56,10 +56,11 @@ struct ClipByGlobalNorm {
   Threshold clip_norm = 1;
   double norm_type = 2;             // p >= 1, or infinity
   bool error_if_nonfinite = false;  // throw InvalidArgument then; nothing is changed
-  /// From the norm of these gradients to the one that counts: their norm together with those of
-  /// other processes, say. Is part of no file.
+  /// From the norm of these gradients to the one that counts: together with that of gradients that
+  /// are elsewhere, say. Is part of no file.
   std::function<double(double norm)> use_norm{};
   Semantics semantics = Semantics::safe;
+  std::optional<Shards> shards{};  // of variables that are spread over ranks; Semantics::safe alone
 
   using State = Norms;
   State init(const Variables& variables) const;
@@ -71,6 +72,7 @@ struct ClipByGlobalNorm {
     f("norm_type", self.norm_type);
     f("error_if_nonfinite", self.error_if_nonfinite);
     f("semantics", self.semantics);
+    f("shards", self.shards);
   }
 };
 

@@ -1,6 +1,7 @@
 // Clipping each gradient by a norm of its own.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -48,6 +49,8 @@ struct ClipByNorm {
   /// clipped by their whole norm.
   std::vector<int> axes{};
   Semantics semantics = Semantics::safe;
+  /// Of variables that are spread over ranks; without axes, and Semantics::safe alone.
+  std::optional<Shards> shards{};
 
   struct State {
     Norms norms;
@@ -64,6 +67,7 @@ struct ClipByNorm {
     f("clip_norm", self.clip_norm);
     f("axes", self.axes);
     f("semantics", self.semantics);
+    f("shards", self.shards);
   }
 };
 

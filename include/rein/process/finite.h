@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string_view>
 
 #include "rein/process/norms.h"
@@ -31,12 +32,15 @@ struct CheckFinite {
   /// A step whose global norm is larger is skipped too, whatever the policy.
   double skip_above = std::numeric_limits<double>::infinity();
   int64_t most_skips = 0;  // 0: no limit
+  std::optional<Shards>
+      shards{};  // of variables that are spread over ranks: all of them decide alike
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
     f("policy", self.policy);
     f("skip_above", self.skip_above);
     f("most_skips", self.most_skips);
+    f("shards", self.shards);
   }
 
   struct State {

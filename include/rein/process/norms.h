@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
+#include <string_view>
 #include <vector>
 
+#include "rein/process/shards.h"
 #include "rein/process/step_info.h"
 #include "rein/tensor/variables.h"
 
@@ -23,14 +26,26 @@ struct Norms {
   std::vector<double> of_variable;  // 0 where the gradient is absent
   double order = 2;                 // p >= 1, or infinity: the largest element
 
+  /// Of variables that are sharded, the norms of all parts.
+  struct Parts {
+    Communicator* communicator = nullptr;  // none: nothing is sharded
+    std::vector<size_t> variables;
+    std::vector<double> of_rank;  // for each of them one of each rank
+  } parts;
+
   Norms() = default;
   explicit Norms(const Variables& variables, double order = 2);
+  /// With shards, whose settings are those of the transform `op`. Throws InvalidArgument without a
+  /// communicator, and for a pattern that no variable matches.
+  Norms(const Variables& variables, double order, const std::optional<Shards>& shards,
+        std::string_view op);
 
   /// Nothing in it outlives a step.
   template <class Self, class F>
   static void fields(Self&, F&&) {}
 
-  /// Takes them, `scale` included. Repeated rows of sparse gradients are merged first.
+  /// Takes them, `scale` included, together with the other ranks of what is sharded. Repeated rows
+  /// of sparse gradients are merged first.
   void take(Gradients& gradients);
   /// Of all gradients together.
   double global() const;
@@ -39,6 +54,9 @@ struct Norms {
   void report_non_finite(const Gradients& gradients, StepInfo& info) const;
   /// Copies what was taken, without what it was taken with; unless `to` holds norms.
   void leave_with(Norms* to) const;
+
+ private:
+  void join_parts();
 };
 
 }  // namespace rein
