@@ -49,14 +49,27 @@ const StepClip& expect_clip(std::string_view op, const StepClip& clip, Where whe
           where);
   return clip;
 }
-BasicLSTMCellOptions expect_clips(BasicLSTMCellOptions options, Where where) {
-  if (!(options.cell_clip > 0))
-    throw InvalidArgument("BasicLSTMCell",
-                          fmt::format("cell_clip is {}; it must be more than 0 (infinity: no "
-                                      "clipping)",
-                                      options.cell_clip),
+BasicLSTMCellOptions checked(BasicLSTMCellOptions options, Where where) {
+  constexpr std::string_view op = "BasicLSTMCell";
+  const auto expect_limit = [&](std::string_view setting, double limit) {
+    if (!(limit > 0))
+      throw InvalidArgument(
+          op,
+          fmt::format("{} is {}; it must be more than 0 (infinity: no clipping)", setting, limit),
+          where);
+  };
+  expect_limit("cell_clip", options.cell_clip);
+  expect_limit("proj_clip", options.proj_clip);
+  if (options.num_proj < 0)
+    throw InvalidArgument(
+        op, fmt::format("num_proj is {}; give a width, or 0 for no projection", options.num_proj),
+        where);
+  if (options.num_proj == 0 && !std::isinf(options.proj_clip))
+    throw InvalidArgument(op,
+                          fmt::format("proj_clip is {}, but there is no projection; give num_proj",
+                                      options.proj_clip),
                           where);
-  expect_clip("BasicLSTMCell", options.step_clip, where);
+  expect_clip(op, options.step_clip, where);
   return options;
 }
 
@@ -105,26 +118,32 @@ std::vector<RNNCell::Gate> RNNCell::gates(Value, const CellState&, Where) const 
 BasicLSTMCell::BasicLSTMCell(Variables& variables, std::string name, int64_t input_size,
                              int64_t num_units, BasicLSTMCellOptions options, Where where)
     : num_units_(num_units),
-      options_(expect_clips(std::move(options), where)),
-      kernel_(variables.add(expect_new("BasicLSTMCell", variables, name, {"/kernel", "/bias"},
-                                       {input_size, num_units}, where) +
-                                "/kernel",
-                            {input_size + num_units, 4 * num_units}, options_.kernel, where)),
-      bias_(variables.add(name + "/bias", {4 * num_units}, zeros(), where)) {}
+      options_(checked(std::move(options), where)),
+      kernel_(variables.add(
+          expect_new("BasicLSTMCell", variables, name,
+                     {"/kernel", options_.num_proj > 0 ? "/projection/kernel" : "/bias", "/bias"},
+                     {input_size, num_units}, where) +
+              "/kernel",
+          {input_size + (options_.num_proj > 0 ? options_.num_proj : num_units), 4 * num_units},
+          options_.kernel, where)),
+      bias_(variables.add(name + "/bias", {4 * num_units}, zeros(), where)) {
+  if (options_.num_proj > 0)
+    projection_ = variables.add(name + "/projection/kernel", {num_units, options_.num_proj},
+                                options_.kernel, where);
+}
 
 namespace {
 
-Value clipped_cell(const Value& c, const BasicLSTMCellOptions& options, Where where) {
-  if (std::isinf(options.cell_clip)) return c;
-  const Value clipped = clip_by_value(c, -options.cell_clip, options.cell_clip, where);
-  return options.cell_clip_gradient == CellClipGradient::zero ? clipped
-                                                              : straight_through(clipped, c, where);
+Value clamped(const Value& x, double limit, CellClipGradient gradient, Where where) {
+  if (std::isinf(limit)) return x;
+  const Value clipped = clip_by_value(x, -limit, limit, where);
+  return gradient == CellClipGradient::zero ? clipped : straight_through(clipped, x, where);
 }
 
 }  // namespace
 
 RNNCell::Result BasicLSTMCell::step(Value x, const CellState& state, Where where) const {
-  expect_input("BasicLSTMCell", kernel_.name(), x, 2, kernel_.shape()[0] - num_units_, where);
+  expect_input("BasicLSTMCell", kernel_.name(), x, 2, kernel_.shape()[0] - output_size(), where);
   expect_state("BasicLSTMCell", *this, state, x.shape()[0], where);
   const CellState before = clipped_state(state, options_.step_clip, where);
   const Value c = before.values[0], h = before.values[1];
@@ -133,13 +152,17 @@ RNNCell::Result BasicLSTMCell::step(Value x, const CellState& state, Where where
   const Value i = gates[0], j = gates[1], f = gates[2], o = gates[3];
   const Value kept = mul(c, sigmoid(add(f, options_.forget_bias, where), where), where);
   const Value added = mul(sigmoid(i, where), activate(j, options_.activation, where), where);
-  const Value new_c = clipped_cell(add(kept, added, where), options_, where);
-  const Value new_h = mul(activate(new_c, options_.activation, where), sigmoid(o, where), where);
+  const Value new_c =
+      clamped(add(kept, added, where), options_.cell_clip, options_.cell_clip_gradient, where);
+  Value new_h = mul(activate(new_c, options_.activation, where), sigmoid(o, where), where);
+  if (projection_)
+    new_h = clamped(matmul(new_h, *projection_, {}, where), options_.proj_clip,
+                    options_.proj_clip_gradient, where);
   return {new_h, {{new_c, new_h}}};
 }
 
 RNNCell::Sequence BasicLSTMCell::sequence(Value x, const CellState& state, Where where) const {
-  expect_input("BasicLSTMCell", kernel_.name(), x, 3, kernel_.shape()[0] - num_units_, where);
+  expect_input("BasicLSTMCell", kernel_.name(), x, 3, kernel_.shape()[0] - output_size(), where);
   expect_state("BasicLSTMCell", *this, state, x.shape()[1], where);
   if (!is_fused()) return RNNCell::sequence(x, state, where);
   const LstmResult result = lstm(x, kernel_, bias_, state.values[1], state.values[0],
@@ -153,7 +176,7 @@ RNNCell::Sequence BasicLSTMCell::sequence(Value x, const CellState& state, Where
 
 std::vector<RNNCell::Gate> BasicLSTMCell::gates(Value x, const CellState& state,
                                                 Where where) const {
-  expect_input("BasicLSTMCell", kernel_.name(), x, 2, kernel_.shape()[0] - num_units_, where);
+  expect_input("BasicLSTMCell", kernel_.name(), x, 2, kernel_.shape()[0] - output_size(), where);
   expect_state("BasicLSTMCell", *this, state, x.shape()[0], where);
   const Values z = split(affine(x, state.values[1], kernel_, bias_, where), 4, {.axis = 1}, where);
   std::vector<Gate> all{{"i", sigmoid(z[0], where)},

@@ -79,18 +79,21 @@ std::shared_ptr<const rein::RNNCell> make_cell(Variables& variables, const std::
     only(attrs, {"op", "cells"}, "attribute");
     return make_stack(variables, attrs, inputs);
   }
-  // Without peepholes and a projection the two are one.
+  // Without peepholes the two are one.
   if (op == "BasicLSTMCell" || op == "LSTMCell") {
-    unset(attrs, {"use_peepholes", "num_proj", "proj_clip"});
+    unset(attrs, {"use_peepholes"});
     only(attrs,
          {"op", "num_units", "forget_bias", "activation", "cell_clip", "use_peepholes", "num_proj",
           "proj_clip"},
          "attribute");
     return std::make_shared<rein::BasicLSTMCell>(
         variables, name, inputs, attrs.at("num_units").as<int64_t>(),
-        rein::BasicLSTMCellOptions{.forget_bias = number_or(attrs, "forget_bias", 1),
-                                   .activation = read_activation(attrs),
-                                   .cell_clip = number_or(attrs, "cell_clip", kInfinity)});
+        rein::BasicLSTMCellOptions{
+            .forget_bias = number_or(attrs, "forget_bias", 1),
+            .activation = read_activation(attrs),
+            .cell_clip = number_or(attrs, "cell_clip", kInfinity),
+            .num_proj = static_cast<int64_t>(number_or(attrs, "num_proj", 0)),
+            .proj_clip = number_or(attrs, "proj_clip", kInfinity)});
   }
   if (op == "BasicRNNCell") {
     only(attrs, {"op", "num_units", "activation"}, "attribute");

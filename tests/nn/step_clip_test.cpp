@@ -166,6 +166,75 @@ TEST(CellClip, StraightThroughIsTheGradientWithoutAClip) {
   }
 }
 
+// ---------------------------------------------------------------- a projection, and its clip
+
+TEST(ProjClip, TheGradientIsZeroOrStraightThrough) {
+  // c' = c sigmoid(0), h' = tanh(c') sigmoid(0) (1, 10), with kernel and bias 0.
+  const double m = std::tanh(1.0) / 2, slope = (1 - 4 * m * m) / 4;  // of m by c
+  for (auto mode : {CellClipGradient::zero, CellClipGradient::straight_through}) {
+    Variables vars{Seed{1}, DType::float64};
+    const BasicLSTMCell cell{vars,
+                             "lstm",
+                             1,
+                             1,
+                             {.forget_bias = 0,
+                              .kernel = zeros(),
+                              .num_proj = 2,
+                              .proj_clip = 0.5,
+                              .proj_clip_gradient = mode}};
+    const Variable projection = vars.at("lstm/projection/kernel");
+    vars.assign(projection, Tensor::of<double>({1, 2}, {1, 10}));
+    EXPECT_EQ(vars.at("lstm/kernel").shape(), Shape({1 + 2, 4}));
+    EXPECT_EQ(cell.state_sizes(), std::vector<int64_t>({1, 2}));
+    GradientTape tape;
+    const Value x = tape.input(Tensor({1, 1}, DType::float64));
+    const Value c = tape.input(Tensor::of<double>({1, 1}, {2}));
+    const auto [output, state] = cell.step(x, {{c, cell.zero_state(x).values[1]}});
+    expect_near(output.tensor(), Tensor::of<double>({1, 2}, {m, 0.5}), 1e-15);
+    expect_near(state.values[1].tensor(), output.tensor(), 0);
+    const Value xs[] = {c, tape.read(projection)};
+    const Values d = gradients(reduce_sum(output), xs);
+    const double passed = mode == CellClipGradient::zero ? 0 : 1;
+    expect_near(d[0].tensor(), Tensor::of<double>({1, 1}, {slope * (1 + 10 * passed)}), 1e-15);
+    expect_near(d[1].tensor(), Tensor::of<double>({1, 2}, {m, m * passed}), 1e-15);
+  }
+}
+
+// Of a whole sequence in a stack, where no number is so near a limit that a quotient would cross
+// it.
+TEST(ProjClip, GradientsAreDerivatives) {
+  Variables vars{Seed{1}, DType::float64};
+  const auto projected = [&](const char* name, int64_t inputs) {
+    return std::make_shared<BasicLSTMCell>(
+        vars, name, inputs, 4,
+        BasicLSTMCellOptions{.cell_clip = 0.45,
+                             .step_clip = {.gates = 1e6, .state = 1e6},
+                             .num_proj = 3,
+                             .proj_clip = 0.2});
+  };
+  const MultiRNNCell cell({projected("below", 2), projected("above", 3)});
+  EXPECT_FALSE(cell.is_fused());
+  randomize(vars);
+  bool clips = false;
+  expect_gradients(
+      [&](std::span<const Value> in) {
+        const auto r = cell.sequence(in[0], {{in[1], in[2], in[3], in[4]}});
+        for (double h : r.outputs.tensor().flat<double>()) {
+          EXPECT_LE(std::abs(h), 0.2);
+          clips |= std::abs(h) == 0.2;
+        }
+        Value loss =
+            reduce_sum(r.outputs * r.outputs.graph().constant(normal(r.outputs.shape(), 50)));
+        for (const Value& v : r.state.values)
+          loss = loss + reduce_sum(v * v.graph().constant(normal(v.shape(), 51)));
+        return loss;
+      },
+      {normal({3, 2, 2}, 1), normal({2, 4}, 2), normal({2, 3}, 3), normal({2, 4}, 4),
+       normal({2, 3}, 5)},
+      &vars);
+  EXPECT_TRUE(clips);
+}
+
 // With an identity for the inputs, the gradient of x is that of the gates.
 TEST(BasicRNNCell, HoldsALargeUpstreamAtEveryStep) {
   for (bool limited : {false, true}) {
@@ -297,6 +366,9 @@ TEST(ClipErrors, NameTheLimit) {
   expect_error(lstm_with({.cell_clip = 0}), {"BasicLSTMCell", "cell_clip is 0", "infinity"});
   expect_error(lstm_with({.cell_clip = nan}), {"cell_clip is nan"});
   expect_error(lstm_with({.step_clip = {.gates = -1}}), {"step_clip is -1"});
+  expect_error(lstm_with({.num_proj = 2, .proj_clip = -1}), {"proj_clip is -1", "more than 0"});
+  expect_error(lstm_with({.proj_clip = 3}), {"proj_clip is 3", "give num_proj"});
+  expect_error(lstm_with({.num_proj = -2}), {"num_proj is -2", "0 for no projection"});
   expect_error([&] { BasicRNNCell(vars, "rnn", 2, 3, {.step_clip = {.state = nan}}); },
                {"BasicRNNCell", "step_clip is nan"});
   EXPECT_EQ(vars.size(), 0u);

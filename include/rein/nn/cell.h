@@ -73,9 +73,16 @@ struct BasicLSTMCellOptions {
   double cell_clip = std::numeric_limits<double>::infinity();
   CellClipGradient cell_clip_gradient = CellClipGradient::zero;
   StepClip step_clip{};
+  /// More than 0: h' is multiplied by `name/projection/kernel` [num_units, num_proj], and clamped
+  /// to
+  /// [-proj_clip, proj_clip], as in tf.nn.rnn_cell.LSTMCell; then there is no op for a sequence.
+  int64_t num_proj = 0;
+  double proj_clip = std::numeric_limits<double>::infinity();
+  CellClipGradient proj_clip_gradient = CellClipGradient::zero;
 };
-/// tf.nn.rnn_cell.BasicLSTMCell. Variables `name/kernel` [input_size + num_units, 4 num_units],
-/// gates i, j, f, o, and `name/bias` [4 num_units], zeros at first:
+/// tf.nn.rnn_cell.BasicLSTMCell, and LSTMCell without peepholes. Variables `name/kernel`
+/// [input_size + output_size, 4 num_units], gates i, j, f, o, and `name/bias` [4 num_units], zeros
+/// at first:
 /// c' = c sigmoid(f + forget_bias) + sigmoid(i) tanh(j), h' = tanh(c') sigmoid(o), or another
 /// activation in place of tanh (then there is no op for a sequence). State (c, h).
 class BasicLSTMCell final : public RNNCell {
@@ -84,19 +91,20 @@ class BasicLSTMCell final : public RNNCell {
                 BasicLSTMCellOptions options = {}, Where where = Where::here());
 
   std::vector<std::string> state_names() const override { return {"c", "h"}; }
-  std::vector<int64_t> state_sizes() const override { return {num_units_, num_units_}; }
+  std::vector<int64_t> state_sizes() const override { return {num_units_, output_size()}; }
   /// i, j, f, o; without j if its activation is not tanh.
   std::vector<Gate> gates(Value x, const CellState& state,
                           Where where = Where::here()) const override;
-  int64_t output_size() const override { return num_units_; }
+  int64_t output_size() const override { return projection_ ? options_.num_proj : num_units_; }
   Result step(Value x, const CellState& state, Where where = Where::here()) const override;
   Sequence sequence(Value x, const CellState& state, Where where = Where::here()) const override;
-  bool is_fused() const override { return options_.activation == Activation::tanh; }
+  bool is_fused() const override { return options_.activation == Activation::tanh && !projection_; }
 
  private:
   int64_t num_units_;
   BasicLSTMCellOptions options_;
   Variable kernel_, bias_;
+  std::optional<Variable> projection_{};
 };
 
 struct BasicRNNCellOptions {
