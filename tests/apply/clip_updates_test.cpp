@@ -187,5 +187,25 @@ TEST(ClipUpdates, AveragesGoAroundThemNotInto) {
             "ClipByNorm");
 }
 
+TEST(ClipUpdates, AMaskLetsNothingMoveWhileTheRuleGoesOn) {
+  Variables vars({}, DType::float64);
+  const Variable v = add_variable(vars, "v", {1}, {0});
+  const AnyRule rule =
+      ClipUpdates{.rule = Momentum{.learning_rate = 1, .momentum = 0.5},
+                  .clip = conditionally_mask(chain(), [](int64_t before) { return before != 1; })};
+  auto state = rule.init(vars);
+  ThreadTeam team;
+  std::vector<double> course;
+  for (int64_t t = 1; t <= 3; ++t) {
+    Gradients gradients(vars);
+    gradients.set(0, vector({1}, DType::float64));
+    StepInfo info{.step = t};
+    apply_updates(vars, gradients, rule, state, info, team);
+    course.push_back(numbers(v.read())[0]);
+  }
+  // The momentum is 1, 1.5, 1.75.
+  EXPECT_EQ(course, std::vector<double>({-1, -1, -2.75}));
+}
+
 }  // namespace
 }  // namespace rein

@@ -31,9 +31,8 @@ struct CheckFinite {
   NonFinite policy = NonFinite::skip;
   /// A step whose global norm is larger is skipped too, whatever the policy.
   double skip_above = std::numeric_limits<double>::infinity();
-  int64_t most_skips = 0;  // 0: no limit
-  std::optional<Shards>
-      shards{};  // of variables that are spread over ranks: all of them decide alike
+  int64_t most_skips = 0;          // 0: no limit
+  std::optional<Shards> shards{};  // of variables that are spread over ranks, which decide alike
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
