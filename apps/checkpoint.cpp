@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "names.h"
 #include "rein/io/state_file.h"
 #include "usage_error.h"
 
@@ -26,6 +27,22 @@ struct Run {
 
 std::string setting_path(const TrainOption& option) {
   return fmt::format("{}settings/{}", kRun, option.key);
+}
+
+// That more epochs would not have been another learning rate from the first step on.
+void check_schedule(const Checkpoint& checkpoint, const TrainSettings& now) {
+  const auto schedule = [&](const TrainSettings& s) {
+    const int64_t steps = s.epochs * checkpoint.steps_an_epoch;
+    return to_string(settings_of(make_schedule(s.schedule, s.learning_rate, steps, s.warmup)));
+  };
+  const TrainSettings& saved = checkpoint.settings;
+  if (schedule(saved) == schedule(now)) return;
+  throw UsageError(fmt::format(
+      "epochs: {0} was trained with the schedule {1} over {2} epochs; over {3} its learning rates "
+      "would have been others from the first step on. The checkpoint is as it was: go on with "
+      "--epochs {2}, or begin a new run, with --epochs {3} or a schedule that has steps of its own "
+      "(as cosine:decay_steps=N), which goes on for any number of epochs",
+      checkpoint.file, saved.schedule, saved.epochs, now.epochs));
 }
 
 }  // namespace
@@ -91,6 +108,7 @@ void resume(const Checkpoint& checkpoint, const TrainSettings& settings, int64_t
         fmt::format("data: {} was trained on {} steps an epoch, here are {}; give the "
                     "data that it was trained on",
                     checkpoint.file, checkpoint.steps_an_epoch, steps_an_epoch));
+  check_schedule(checkpoint, settings);
   try {
     step.load_state(checkpoint.step);
   } catch (const InvalidArgument& e) {

@@ -27,8 +27,8 @@ void write_checkpoint(const std::filesystem::path& file, const TrainSettings& se
 Checkpoint read_checkpoint(const std::filesystem::path& file);
 
 /// Sets `step`, which is made of `settings`, to what was saved. Throws UsageError if a setting that
-/// the results depend on is another than the saved one, and DataError for a state that does not fit
-/// its settings.
+/// the results depend on is another than the saved one, or other epochs mean other learning rates,
+/// and DataError for a state that does not fit its settings.
 void resume(const Checkpoint& checkpoint, const TrainSettings& settings, int64_t steps_an_epoch,
             Step& step);
 

@@ -9,6 +9,7 @@ namespace rein::app {
 void EpochSummary::add(const StepInfo& info) {
   last_step_ = info.step;
   seconds_ += info.seconds;
+  rollbacks_ += info.rolled_back;
   if (info.skip) {
     ++skipped_;
     return;
@@ -45,6 +46,7 @@ JsonObject EpochSummary::to_json(int64_t epoch, int64_t batch_size, const Accura
           {"clipped_gradient_norm", mean(clipped_norm_)},
           {"clipped_share", mean(static_cast<double>(clipped_))},
           {"skipped_steps", skipped_},
+          {"rollbacks", rollbacks_},
           {"examples_per_second", examples_a_second(batch_size)},
           {"step_seconds", seconds_}};
 }

@@ -17,6 +17,7 @@ class EpochSummary {
   static void fields(Self& self, F&& f) {
     f("steps", self.steps_);
     f("skipped", self.skipped_);
+    f("rollbacks", self.rollbacks_);
     f("clipped", self.clipped_);
     f("last_step", self.last_step_);
     f("loss", self.loss_);
@@ -30,7 +31,7 @@ class EpochSummary {
   double mean(double sum) const { return steps_ > 0 ? sum / static_cast<double>(steps_) : 0; }
   double examples_a_second(int64_t batch_size) const;
 
-  int64_t steps_ = 0, skipped_ = 0, clipped_ = 0, last_step_ = 0;
+  int64_t steps_ = 0, skipped_ = 0, rollbacks_ = 0, clipped_ = 0, last_step_ = 0;
   double loss_ = 0, norm_ = 0, clipped_norm_ = 0, seconds_ = 0;  // sums
   double largest_norm_ = 0;
 };

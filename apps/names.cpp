@@ -119,6 +119,10 @@ AnyRule amsgrad(const Form& form, const Schedule& rate) {
 }
 
 AnyRule rprop(const Form& form, const Schedule& rate) {
+  if (!rate.is_constant())
+    throw UsageError(
+        "optimizer: 'rprop' takes the learning rate as the first step of every weight, and no "
+        "schedule or warmup changes it later; leave them out, or take another optimizer");
   return with_settings(form, Rprop{.initial_step = rate.at(0)});
 }
 
@@ -196,6 +200,12 @@ const NamedPolicy kPolicies[] = {{"stop", NonFinite::stop},
                                  {"zero", NonFinite::zero},
                                  {"propagate", NonFinite::propagate}};
 
+struct NamedRollback {
+  std::string_view name;
+  bool on;
+};
+const NamedRollback kRollbacks[] = {{"none", false}, {"on", true}};
+
 template <class Table>
 std::string names_of(const Table& table) {
   std::string names;
@@ -239,9 +249,11 @@ AnyRule make_rule(std::string_view text, const Schedule& learning_rate) {
   return row_of(kRules, form.name, "optimizer").make(form, learning_rate);
 }
 
-Schedule make_schedule(std::string_view text, double learning_rate, int64_t steps) {
+Schedule make_schedule(std::string_view text, double learning_rate, int64_t steps, int64_t warmup) {
   const Form form = settings_form(text, "schedule");
-  return row_of(kSchedules, form.name, "schedule").make(form, learning_rate, steps);
+  const Schedule schedule = row_of(kSchedules, form.name, "schedule")
+                                .make(form, learning_rate, std::max<int64_t>(1, steps - warmup));
+  return warmup > 0 ? Schedule(Warmup{.steps = warmup, .then = schedule}) : schedule;
 }
 
 AnyTransform make_check(std::string_view text) {
@@ -251,13 +263,27 @@ AnyTransform make_check(std::string_view text) {
   return check;
 }
 
+std::optional<Rollback> make_rollback(std::string_view text) {
+  const Form form = settings_form(text, "rollback");
+  if (!row_of(kRollbacks, form.name, "rollback").on) {
+    NoSettings none;
+    form.set("rollback", none);
+    return std::nullopt;
+  }
+  Rollback made;
+  form.set("rollback", made);
+  return made;
+}
+
 std::string list_of_names() {
   return fmt::format(
       "Clips (--clip, --clip-updates), several with + between them, as in value:1+global:5:\n{}\n\n"
-      "Optimizers: {}\nSchedules: {}\nWhat becomes of a step that is not finite: {}\n\n"
+      "Optimizers: {}\nSchedules: {}\nWhat becomes of a step that is not finite: {}\n"
+      "Rollback to a copy of healthy parameters, with a lower learning rate: {}\n\n"
       "Each takes its settings as name:setting=value,...: norm:1,semantics=keras or "
       "adamw:weight_decay=0.1;\nan unknown setting lists those there are.",
-      clip_forms(), names_of(kRules), names_of(kSchedules), names_of(kPolicies));
+      clip_forms(), names_of(kRules), names_of(kSchedules), names_of(kPolicies),
+      names_of(kRollbacks));
 }
 
 }  // namespace rein::app

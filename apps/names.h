@@ -2,11 +2,13 @@
 // with the fields of its struct as settings: `norm:1,semantics=keras`, `adamw:weight_decay=0.1`.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "rein/apply/rule.h"
 #include "rein/process/transform.h"
+#include "rein/train/rollback.h"
 
 namespace rein::app {
 
@@ -15,15 +17,21 @@ namespace rein::app {
 AnyTransform make_clip(std::string_view text, std::string_view option = "clip");
 
 /// A rule by its name in lower case, with its own defaults but for the learning rate, which is the
-/// initial step of `rprop`. Throws UsageError for an unknown name or setting.
+/// initial step of `rprop` and may not follow the step there. Throws UsageError for that, and for
+/// an unknown name or setting.
 AnyRule make_rule(std::string_view text, const Schedule& learning_rate);
 
 /// `constant`, or a schedule from `learning_rate` on over `steps`, unless its settings say
-/// otherwise. Throws UsageError, and InvalidArgument for settings that make no sense.
-Schedule make_schedule(std::string_view text, double learning_rate, int64_t steps);
+/// otherwise; the first `warmup` of them go up to it. Throws UsageError, and InvalidArgument for
+/// settings that make no sense.
+Schedule make_schedule(std::string_view text, double learning_rate, int64_t steps,
+                       int64_t warmup = 0);
 
 /// `propagate`, `zero`, `skip` or `stop`, as a CheckFinite, with its settings. Throws UsageError.
 AnyTransform make_check(std::string_view text);
+
+/// `none`, or `on` with the settings of a Rollback. Throws UsageError.
+std::optional<Rollback> make_rollback(std::string_view text);
 
 /// All of them, for help texts.
 std::string list_of_names();

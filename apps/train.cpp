@@ -33,8 +33,9 @@ void check_batches(const TrainSettings& settings, const Dataset& examples) {
 }
 
 AnyRule rule_of(const TrainSettings& settings, int64_t steps) {
-  AnyRule rule = make_rule(settings.optimizer,
-                           make_schedule(settings.schedule, settings.learning_rate, steps));
+  AnyRule rule =
+      make_rule(settings.optimizer,
+                make_schedule(settings.schedule, settings.learning_rate, steps, settings.warmup));
   if (settings.clip_updates != "none")
     rule = ClipUpdates{.rule = rule, .clip = make_clip(settings.clip_updates, "clip_updates")};
   if (settings.average > 0) rule = WeightAverage{.rule = rule, .decay = settings.average};
@@ -45,6 +46,7 @@ StepOptions options_of(const TrainSettings& settings) {
   StepOptions options{.threads = static_cast<int>(settings.threads),
                       .seed = {static_cast<uint64_t>(settings.seed)},
                       .batch_axis = 0};
+  options.rollback = make_rollback(settings.rollback);
   if (settings.loss_scale > 0) options.loss_scale = LossScale{.initial = settings.loss_scale};
   return options;
 }

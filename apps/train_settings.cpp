@@ -19,7 +19,7 @@ using S = TrainSettings;
 
 constexpr double kMany = 1e9;
 
-constexpr std::array<TrainOption, 18> kOptions{{
+constexpr std::array<TrainOption, 20> kOptions{{
     {"data", "DIR",
      "folder of the four Fashion-MNIST files, or 'generated' for the built-in task of strokes",
      &S::data, 0, 0, false},
@@ -27,12 +27,16 @@ constexpr std::array<TrainOption, 18> kOptions{{
     {"optimizer", "FORM", "such as adam or sgd, see below", &S::optimizer},
     {"learning_rate", "X", "step size of the optimizer", &S::learning_rate, 1e-37, 1e38},
     {"schedule", "FORM", "how the learning rate changes, see below", &S::schedule},
+    {"warmup", "N", "steps in which the learning rate rises to where the schedule begins",
+     &S::warmup, 0, kMany},
     {"clip_updates", "FORM", "a clip, as of --clip, of what the optimizer adds", &S::clip_updates},
     {"cell_clip", "X", "bound of the LSTM's cells at every time step; 0 is none", &S::cell_clip, 0,
      1e38},
     {"error_clip", "X", "bound of the gates' gradients at every time step; 0 is none",
      &S::error_clip, 0, 1e38},
     {"non_finite", "FORM", "what becomes of a step that is not finite, see below", &S::non_finite},
+    {"rollback", "FORM", "whether training goes back when steps are bad in a row, see below",
+     &S::rollback},
     {"loss_scale", "X", "initial scale of the loss; 0 is none", &S::loss_scale, 0, 16777216},
     {"accumulate", "N", "parts of a batch that are computed one after the other", &S::accumulate, 1,
      1 << 20},
@@ -105,6 +109,7 @@ void check_meaning(const S& settings, const TrainOption& option) {
   if (option.key == "schedule")
     make_schedule(settings.schedule, settings.learning_rate, kAnyNumber);
   if (option.key == "non_finite") make_check(settings.non_finite);
+  if (option.key == "rollback") make_rollback(settings.rollback);
 }
 
 }  // namespace

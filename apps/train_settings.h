@@ -19,9 +19,11 @@ struct TrainSettings {
   std::string optimizer = "adam";
   double learning_rate = 1e-3;
   std::string schedule = "constant";
+  int64_t warmup = 0;  // steps
   std::string clip_updates = "none";
   double cell_clip = 0, error_clip = 0;  // 0: none
   std::string non_finite = "stop";
+  std::string rollback = "none";
   double loss_scale = 0;  // 0: none
   int64_t accumulate = 1;
   double average = 0;  // 0: none

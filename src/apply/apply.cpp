@@ -212,6 +212,7 @@ void apply_updates(Variables& variables, Gradients& gradients, const AnyRule& ru
   if (info.skip) return;
   const FlushDenormals flush;
   const TeamOf shared(gradients, team);
+  rule.prepare(state);
   rule.begin(state, gradients);
   rule.before(state, variables);
   visit_float(variables.dtype(), [&](auto zero) {

@@ -1,6 +1,8 @@
 // The key to the parameters.
 #pragma once
 
+#include <cstring>
+
 #include "rein/tensor/variables.h"
 
 namespace rein {
@@ -13,5 +15,10 @@ class ParameterWriter {
     return reinterpret_cast<T*>(variables.block_.data());
   }
 };
+
+/// Writes back what was copied of `variables.block()`, to the bit.
+inline void put_back(Variables& variables, const Buffer& own) noexcept {
+  std::memcpy(ParameterWriter::block<std::byte>(variables), own.data(), own.size());
+}
 
 }  // namespace rein

@@ -37,9 +37,10 @@ void Ascent::climb(Variables& variables, Gradients& gradients, const Sharpness& 
   visit_float(variables.dtype(), [&](auto zero) {
     using T = decltype(zero);
     T* const parameters = ParameterWriter::block<T>(variables);
+    const T eta = static_cast<T>(sharpness.eta);
     if (sharpness.adaptive)
       for_each_place<T>(gradients, [&](std::span<T> g, size_t offset) {
-        for (size_t k = 0; k < g.size(); ++k) g[k] *= parameters[offset + k];
+        for (size_t k = 0; k < g.size(); ++k) g[k] *= std::abs(parameters[offset + k]) + eta;
       });
     norms_.take(gradients);
     const double norm = norms_.global();
@@ -49,16 +50,12 @@ void Ascent::climb(Variables& variables, Gradients& gradients, const Sharpness& 
       for (size_t k = 0; k < g.size(); ++k) {
         T& w = parameters[offset + k];
         const double e = factor * static_cast<double>(g[k]);
-        w += static_cast<T>(sharpness.adaptive ? e * static_cast<double>(w) : e);
+        w += static_cast<T>(sharpness.adaptive ? e * static_cast<double>(std::abs(w) + eta) : e);
       }
     });
   });
 }
 
-void Ascent::descend(Variables& variables) const {
-  visit_float(variables.dtype(), [&](auto zero) {
-    std::memcpy(ParameterWriter::block<decltype(zero)>(variables), own_.data(), own_.size());
-  });
-}
+void Ascent::descend(Variables& variables) const noexcept { put_back(variables, own_); }
 
 }  // namespace rein

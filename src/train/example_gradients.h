@@ -31,6 +31,7 @@ class ExampleGradients {
   Gradients& gradients() { return sum_; }
   const std::vector<double>& norms() const { return norms_; }  // of each example, before clipping
   int64_t clipped() const { return clipped_; }
+  size_t metric_count() const { return metrics_.size(); }
   const Tensor& metric(size_t i) const { return metrics_[i]; }
   GradientRecording& recording() { return one_; }
 

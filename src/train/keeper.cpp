@@ -21,6 +21,12 @@ Keeper::Keeper(const Rollback& s, const AnyRule& rule, Where where)
   need(s.loss_above > 1, "loss_above", "above 1", s.loss_above);
   need(s.rate_factor > 0 && s.rate_factor <= 1, "rate_factor", "in (0, 1]", s.rate_factor);
   need(s.most >= 0, "most", "a number, or 0", static_cast<double>(s.most));
+  if (const std::string_view part = rule.part_without_rate(); s.rate_factor != 1 && !part.empty())
+    throw InvalidArgument("record",
+                          fmt::format("a rollback lowers the learning rate, and {} has none; set "
+                                      "rollback.rate_factor to 1, or take another rule",
+                                      part),
+                          where);
 }
 
 void Keeper::set_rate() {
@@ -48,13 +54,16 @@ void Keeper::keep(const Variables& variables, const AnyState& process, const Any
 void Keeper::look_at_loss(StepInfo& info, const AnyState& process) {
   const double most = settings_.loss_above * loss_;
   info.skip = loss_ > 0 && info.loss > most && std::isfinite(info.loss);
-  if (!copies_now()) return;
+  if (!copies_now() && !gives_up_next()) return;
   coming_.clear();
   process.pack(coming_);
 }
 
-void Keeper::see(StepInfo& info, Variables& variables, AnyState& process, AnyState& rule) {
-  info.skip |= !std::isfinite(info.loss);
+void Keeper::see(StepInfo& info, bool excused, Variables& variables, AnyState& process,
+                 AnyState& rule) {
+  info.skip |= excused || !std::isfinite(info.loss);
+  info.rollbacks = rollbacks_;
+  if (excused) return;
   if (!info.skip) {
     bad_ = 0;
     if (copies_now()) {
@@ -65,7 +74,9 @@ void Keeper::see(StepInfo& info, Variables& variables, AnyState& process, AnySta
     ++healthy_;
   } else if (bad_ < settings_.most_bad) {
     ++bad_;
-  } else if (rollbacks_ == settings_.most) {
+  } else if (gives_up_next()) {
+    coming_.rewind();
+    process.unpack(coming_);
     throw NonFiniteError(fmt::format(
         "Step: step {} (loss {}{}) is bad after {} bad steps in a row, and parameters were rolled "
         "back {} times before, the learning rate with them to {} of what it was; nothing was "
@@ -82,8 +93,8 @@ void Keeper::see(StepInfo& info, Variables& variables, AnyState& process, AnySta
     ++rollbacks_;
     set_rate();
     info.rolled_back = true;
+    info.rollbacks = rollbacks_;
   }
-  info.rollbacks = rollbacks_;
 }
 
 void Keeper::save(const std::string& path, AnyState& process, AnyState& rule, StateDict& out) {
@@ -93,10 +104,14 @@ void Keeper::save(const std::string& path, AnyState& process, AnyState& rule, St
   const auto save_kept = [&](Packed& kept, AnyState& present, const std::string& name) {
     Packed now;
     present.pack(now);
+    struct Restore {
+      AnyState& state;
+      Packed& now;
+      ~Restore() { state.unpack(now); }
+    } restore{present, now};
     kept.rewind();
     present.unpack(kept);
     present.save(path + "/kept/" + name, out);
-    present.unpack(now);
   };
   save_kept(process_state_, process, "process");
   save_kept(rule_state_, rule, "rule");

@@ -20,8 +20,9 @@ class Keeper {
   /// Before processing: asks to skip a step whose loss has exploded, so that transforms do not see
   /// it. One that is not finite they may name.
   void look_at_loss(StepInfo& info, const AnyState& process);
-  /// Between processing and applying: keeps a copy or goes back to it.
-  void see(StepInfo& info, Variables& variables, AnyState& process, AnyState& rule);
+  /// Between processing and applying: keeps a copy or goes back to it. A step that is excused is
+  /// skipped, but neither bad nor healthy.
+  void see(StepInfo& info, bool excused, Variables& variables, AnyState& process, AnyState& rule);
 
   /// Counts, and what was kept as if it were the present. The present states lend their form.
   void save(const std::string& path, AnyState& process, AnyState& rule, StateDict& out);
@@ -38,6 +39,7 @@ class Keeper {
 
  private:
   bool copies_now() const { return healthy_ % settings_.every == 0; }
+  bool gives_up_next() const { return bad_ >= settings_.most_bad && rollbacks_ == settings_.most; }
   void set_rate();
 
   Rollback settings_;
@@ -49,7 +51,8 @@ class Keeper {
   std::vector<std::string> names_;
   std::vector<Tensor> parameters_;
   Packed process_state_, rule_state_;
-  Packed coming_;  // the transforms' state before they see the gradients of a step that may be kept
+  // The transforms' state before they see the gradients of a step that may be kept or the last.
+  Packed coming_;
 };
 
 }  // namespace rein

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <optional>
 
+#include "apply/parameter_writer.h"
 #include "base/flush_denormals.h"
 #include "rein/apply/apply.h"
 #include "rein/compute/ops.h"
@@ -63,10 +65,14 @@ Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRu
   if (options.batch_axis && *options.batch_axis < 0)
     throw InvalidArgument(
         "record", fmt::format("batch_axis is {}; count axes from 0", *options.batch_axis), where);
-  if (const auto& s = options.sharpness; s && !(s->rho >= 0 && std::isfinite(s->rho)))
-    throw InvalidArgument(
-        "record", fmt::format("sharpness.rho must be a finite number from 0 on, got {}", s->rho),
-        where);
+  if (options.sharpness)
+    for (const auto& [setting, value] :
+         {std::pair{"rho", options.sharpness->rho}, std::pair{"eta", options.sharpness->eta}})
+      if (!(value >= 0 && std::isfinite(value)))
+        throw InvalidArgument(
+            "record",
+            fmt::format("sharpness.{} must be a finite number from 0 on, got {}", setting, value),
+            where);
   parts_.reset(new Parts{.cost = std::move(cost),
                          .variables = variables,
                          .process = std::move(process),
@@ -151,17 +157,20 @@ double Step::Parts::compute_gradients(std::span<const Tensor> all, Where where) 
   run_recording(all, where);
   const double loss = compute->loss() / loss_scale;
   if (!options.sharpness) return loss;
-  metrics.clear();
-  for (size_t i = 0; i < compute->metric_count(); ++i)
-    metrics.push_back(compute->metric(i).clone());
-  if (!ascent) ascent.emplace(variables);
-  struct Descend {
-    Parts& parts;
-    ~Descend() { parts.ascent->descend(parts.variables); }
-  } descend{*this};
-  ascent->climb(variables, compute->gradients(), *options.sharpness);
-  run_recording(all, where);
+  keep_metrics();
+  uphill([&] { run_recording(all, where); });
   return loss;
+}
+
+// Those of the first computation, before the second.
+void Step::Parts::keep_metrics() {
+  for (size_t i = 0; i < compute->metric_count(); ++i) {
+    const Tensor now = compute->metric(i);
+    if (i == metrics.size())
+      metrics.push_back(now.clone());
+    else
+      std::memcpy(metrics[i].data(), now.data(), now.spec().bytes());
+  }
 }
 
 void Step::Parts::add_to_sum() {
@@ -174,12 +183,15 @@ void Step::Parts::add_to_sum() {
   sum->team = &team;
 }
 
-void Step::Parts::move_loss_scale(const StepInfo& info) {
+void Step::Parts::move_loss_scale(bool finite) {
   const LossScale& s = *options.loss_scale;
-  if (!info.finite) {
+  if (!finite) {
     loss_scale = std::max(s.least, loss_scale / s.factor);
     fine_steps = 0;
-  } else if (++fine_steps == s.growth_interval) {
+    return;
+  }
+  proven_scale = std::max(proven_scale, loss_scale);
+  if (++fine_steps == s.growth_interval) {
     loss_scale = std::min(s.most, loss_scale * s.factor);
     fine_steps = 0;
   }
@@ -217,13 +229,17 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   if (p.examples) add_noise(*gradients, *p.options.per_example, info.step);
   info.finite = std::isfinite(info.loss);
   if (p.keeper) p.keeper->look_at_loss(info, p.process_state);
+  const bool seen = !info.skip;  // by the transforms
   const FlushDenormals flush;
   const auto computed = Clock::now();
   placed("Step", where, [&] {
     p.process.update(*gradients, p.process_state, p.variables, info);  // 2 process
   });
   const auto processed = Clock::now();
-  if (p.keeper) p.keeper->see(info, p.variables, p.process_state, p.rule_state);
+  if (p.keeper) {
+    const bool excused = !info.finite && p.scale_is_unproven();
+    p.keeper->see(info, excused, p.variables, p.process_state, p.rule_state);
+  }
   const AnyRule& rule = p.keeper ? p.keeper->rule() : p.rule;
   placed("Step", where, [&] {
     apply_updates(p.variables, *gradients, rule, p.rule_state, info, p.team);  // 3 apply
@@ -231,7 +247,7 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   if (!info.skip) info.learning_rate = rule.rate(p.rule_state);
 
   p.step = info.step;
-  if (p.options.loss_scale) p.move_loss_scale(info);
+  if (p.options.loss_scale && seen) p.move_loss_scale(info.finite);
   const auto applied = Clock::now();
   info.seconds = std::chrono::duration<double>(applied - start).count();
   if (p.profiled) {
@@ -245,7 +261,11 @@ std::optional<NonFiniteOrigin> Step::find_non_finite(std::span<const Tensor> inp
   Parts& p = *parts_;
   const auto all = p.prepare(inputs, where);
   if (p.examples) return p.examples->find_non_finite(all, p.draw(), where);
-  return p.compute->find_non_finite(all, p.draw(), where);
+  const auto find = [&] { return p.compute->find_non_finite(all, p.draw(), where); };
+  const auto found = find();
+  if (found || !p.options.sharpness) return found;
+  p.run_recording(all, where);
+  return p.uphill(find);
 }
 
 Tensor Step::average(const Variable& variable, Where where) {
@@ -256,25 +276,21 @@ Tensor Step::average(const Variable& variable, Where where) {
 void Step::with_averages(const std::function<void()>& evaluate, Where where) {
   Parts& p = *parts_;
   p.need_own_parameters("Step::with_averages", where);
-  std::vector<Tensor> own, averages;
-  for (size_t i = 0; i < p.variable_count; ++i) {
-    own.push_back(p.variables[i].read());
-    averages.push_back(average(p.variables[i], where));
-  }
-  const auto set_all = [&](const std::vector<Tensor>& values) {
-    for (size_t i = 0; i < values.size(); ++i) p.variables.assign(p.variables[i], values[i]);
-  };
+  std::vector<Tensor> averages;
+  for (size_t i = 0; i < p.variable_count; ++i) averages.push_back(average(p.variables[i], where));
   struct PutBack {
-    decltype(set_all)& set;
-    const std::vector<Tensor>& values;
-    bool& evaluating;
-    ~PutBack() {
-      set(values);
-      evaluating = false;
+    Parts& parts;
+    Buffer own{parts.variables.layout().size * size_of(parts.variables.dtype())};
+    explicit PutBack(Parts& of) : parts(of) {
+      std::memcpy(own.data(), of.variables.block(), own.size());
+      parts.evaluating = true;
     }
-  } put_back{set_all, own, p.evaluating};
-  p.evaluating = true;
-  set_all(averages);
+    ~PutBack() {
+      put_back(parts.variables, own);
+      parts.evaluating = false;
+    }
+  } own(p);
+  for (size_t i = 0; i < averages.size(); ++i) p.variables.assign(p.variables[i], averages[i]);
   evaluate();
 }
 
@@ -296,10 +312,19 @@ std::vector<OpTime> Step::op_times() const {
   return times;
 }
 
-Tensor Step::metric(size_t i) const {
+Tensor Step::metric(size_t i, Where where) const {
   const Parts& p = *parts_;
+  const size_t count = p.examples  ? p.examples->metric_count()
+                       : p.compute ? p.compute->metric_count()
+                                   : 0;
+  if (i >= count)
+    throw InvalidArgument(
+        "Step::metric",
+        fmt::format("there is no metric {}, the cost has returned {} after the loss{}", i, count,
+                    p.step > 0 ? "" : "; run a step first"),
+        where);
   if (p.examples) return p.examples->metric(i).clone();
-  return (p.options.sharpness ? p.metrics.at(i) : p.compute.value().metric(i)).clone();
+  return (p.options.sharpness ? p.metrics[i] : p.compute->metric(i)).clone();
 }
 const std::vector<double>& Step::example_norms() const { return parts_->examples.value().norms(); }
 int64_t Step::step() const { return parts_->step; }

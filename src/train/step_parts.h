@@ -1,6 +1,7 @@
 // What a Step is made of.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -35,7 +36,8 @@ struct Step::Parts {
   std::vector<Tensor> metrics{};  // of the first computation
   // With a loss scale.
   double loss_scale = 1;
-  int64_t fine_steps = 0;  // since it moved
+  int64_t fine_steps = 0;   // since it moved
+  double proven_scale = 0;  // the largest at which a step was fine
   Tensor scale_input = Tensor::scalar(1.0);
   std::vector<Tensor> inputs{};
   std::optional<Keeper> keeper{};
@@ -63,8 +65,26 @@ struct Step::Parts {
   double compute_gradients(std::span<const Tensor> all, Where where);
   void run_recording(std::span<const Tensor> all, Where where);
   void add_to_sum();
-  void move_loss_scale(const StepInfo& info);
   Settings settings() const;
+  /// Calls f while the parameters are where `sharpness` takes them, given the gradients at their
+  /// own place.
+  template <class F>
+  auto uphill(F&& f) {
+    if (!ascent) ascent.emplace(variables);
+    struct Descend {
+      Parts& parts;
+      ~Descend() { parts.ascent->descend(parts.variables); }
+    } descend{*this};
+    ascent->climb(variables, compute->gradients(), *options.sharpness);
+    return f();
+  }
+  void keep_metrics();
+  /// Whether the loss scale alone may be why gradients are not finite: it has still to come down.
+  bool scale_is_unproven() const {
+    return options.loss_scale && options.loss_scale->factor > 1 &&
+           loss_scale > std::max(options.loss_scale->least, proven_scale);
+  }
+  void move_loss_scale(bool finite);
 
   void make_states(Where where) {
     placed("record", where, [&] {

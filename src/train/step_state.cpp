@@ -8,12 +8,14 @@ struct Counts {
   int64_t& step;
   double& loss_scale;
   int64_t& fine_steps;
+  double& proven_scale;
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
     f("step", self.step);
     f("loss_scale", self.loss_scale);
     f("fine_steps", self.fine_steps);
+    f("proven_scale", self.proven_scale);
   }
 };
 
@@ -42,7 +44,7 @@ StateDict Step::state(Where where) const {
     save_parameters("parameters", p.variables, out);
     p.process_state.save("process", out);
     p.rule_state.save("rule", out);
-    save_fields("", Counts{p.step, p.loss_scale, p.fine_steps}, out);
+    save_fields("", Counts{p.step, p.loss_scale, p.fine_steps, p.proven_scale}, out);
     if (p.keeper) p.keeper->save("rollback", p.process_state, p.rule_state, out);
     save_settings(p.settings(), out);
     return out;
@@ -63,7 +65,7 @@ void Step::load_state(const StateDict& saved, SavedSettings mode, Where where) {
     load_parameters("parameters", p.variables, reader);
     p.process_state.load("process", reader);
     p.rule_state.load("rule", reader);
-    Counts counts{p.step, p.loss_scale, p.fine_steps};
+    Counts counts{p.step, p.loss_scale, p.fine_steps, p.proven_scale};
     load_fields("", counts, reader);
     load_settings(settings, mode, reader);
   };

@@ -114,6 +114,37 @@ TEST(Forms, StepsAreSkippedWhenSoTold) {
   EXPECT_EQ(f.code, 4) << f.err;
 }
 
+TEST(Forms, TheLearningRateRisesFirstAndThenTheScheduleTakesWhatIsLeft) {
+  TemporaryFolder folder;
+  const auto log = log_of(folder, {"--limit", "96", "--learning-rate", "0.5", "--warmup", "2",
+                                   "--schedule", "polynomial:end=0.1,power=1"});
+  ASSERT_EQ(log.size(), 6u);
+  const double rates[] = {0, 0.25, 0.5, 0.4, 0.3, 0.2};
+  for (size_t i = 0; i < 6; ++i) EXPECT_NEAR(log[i]["learning_rate"], rates[i], 1e-15) << i;
+}
+
+TEST(Forms, RollbackGoesBackAndThenGivesUp) {
+  TemporaryFolder folder;
+  const std::vector<std::string> bad{"--limit", "96", "--non-finite", "skip:skip_above=1e-6"};
+  const auto with = [&](const std::string& rollback) {
+    std::vector<std::string> arguments = bad;
+    arguments.insert(arguments.end(), {"--rollback", rollback});
+    return arguments;
+  };
+  const auto log = log_of(folder, with("on:most_bad=1,rate_factor=0.25"));
+  ASSERT_EQ(log.size(), 6u);
+  for (size_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(log[i]["rolled_back"], i % 2 == 1);
+    EXPECT_EQ(log[i]["rollbacks"], (i + 1) / 2);
+  }
+  EXPECT_EQ(json::parse(read_bytes(folder / "r/metrics.jsonl"))["rollbacks"], 3);
+  std::vector<std::string> arguments = with("on:most_bad=1,most=2");
+  arguments.insert(arguments.end(), {"--out", "s"});
+  const Finished f = train(folder, arguments);
+  EXPECT_EQ(f.code, 4) << f.err;
+  EXPECT_TRUE(contains(f.err, "parameters were rolled back 2 times before")) << f.err;
+}
+
 TEST(Forms, ErrorsListWhatThereIs) {
   TemporaryFolder folder;
   const std::pair<std::vector<std::string>, const char*> rows[] = {
@@ -128,6 +159,15 @@ TEST(Forms, ErrorsListWhatThereIs) {
       {{"--schedule", "cosin"}, "did you mean 'cosine'"},
       {{"--schedule", "cosine:alpha"}, "schedule: 'cosine:alpha': setting=value is expected"},
       {{"--non-finite", "skp"}, "non_finite: 'skp' is none of stop, skip, zero, propagate; did"},
+      {{"--rollback", "off"}, "rollback: 'off' is none of none, on"},
+      {{"--rollback", "on:evry=3"}, "rollback: 'on' has no setting 'evry'; did you mean 'every'?"},
+      {{"--data", "generated", "--optimizer", "rprop", "--warmup", "3"},
+       "optimizer: 'rprop' takes the learning rate as the first step of every weight, and no "
+       "schedule or warmup changes it later"},
+      {{"--data", "generated", "--optimizer", "rprop", "--rollback", "on"},
+       "a rollback lowers the learning rate, and Rprop has none; set rollback.rate_factor to 1"},
+      {{"--data", "generated", "--optimizer", "schedule_free", "--average", "0.9"},
+       "ScheduleFreeAdamW keeps the parameters between its own average"},
       {{"--data", "generated", "--batch-size", "16", "--accumulate", "3"},
        "accumulate: a batch of 16 cannot be cut into 3 equal parts"},
   };

@@ -87,7 +87,8 @@ TEST(Options, FilesSettingsAndFlagsCountInThisOrder) {
   ASSERT_EQ(f.code, 0) << f.err;
   EXPECT_TRUE(contains(read_bytes(folder / "r/settings.toml"),
                        "data = 'generated'\nclip = 'global:5'\n"
-                       "optimizer = 'adam'\nlearning_rate = 1.0\nschedule = 'constant'\n"));
+                       "optimizer = 'adam'\nlearning_rate = 1.0\nschedule = 'constant'\n"
+                       "warmup = 0\n"));
   EXPECT_TRUE(contains(read_bytes(folder / "r/settings.toml"),
                        "average = 0.0\nepochs = 1\nbatch_size = 16\n"
                        "hidden = 4\nlimit = 32\nseed = 3\nthreads = 0\n"));

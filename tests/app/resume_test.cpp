@@ -25,6 +25,8 @@ const Arguments kSettings{"--limit",      "200",
                           "--average",    "0.9",
                           "--loss-scale", "1024",
                           "--accumulate", "2",
+                          "--warmup",     "9",
+                          "--rollback",   "on:every=5",
                           "--non-finite", "skip:most_skips=3"};
 
 std::string weights(const TemporaryFolder& folder, const std::string& run) {
@@ -73,6 +75,30 @@ TEST(Resume, AfterASignalInTheMiddleOfAnEpoch) {
   EXPECT_EQ(metrics(folder, "r").at(0)["loss"], metrics(folder, "whole").at(0)["loss"]);
 }
 
+TEST(Resume, OtherEpochsAreFineUnlessTheScheduleWouldHaveBeenAnother) {
+  TemporaryFolder folder;
+  const auto run = [&](const std::string& schedule, const std::string& name) {
+    ASSERT_EQ(train(folder, {"--limit", "64", "--epochs", "1", "--warmup", "2", "--schedule",
+                             schedule, "--out", name})
+                  .code,
+              0);
+  };
+  run("cosine", "r");
+  const std::string file = read_bytes(folder / "r/checkpoint.safetensors");
+  const Finished f =
+      rein(folder, {"train", "--resume", "r/checkpoint.safetensors", "--epochs", "3"});
+  EXPECT_EQ(f.code, 2);
+  EXPECT_TRUE(contains(f.err,
+                       "epochs: r/checkpoint.safetensors was trained with the schedule cosine over "
+                       "1 epochs; over 3 its learning rates would have been others from the first "
+                       "step on. The checkpoint is as it was: go on with --epochs 1"))
+      << f.err;
+  EXPECT_EQ(read_bytes(folder / "r/checkpoint.safetensors"), file);
+  run("cosine:decay_steps=9", "own");
+  EXPECT_EQ(rein(folder, {"train", "--resume", "own/checkpoint.safetensors", "--epochs", "3"}).code,
+            0);
+}
+
 TEST(Resume, WhatDoesNotFitIsAnErrorAndChangesNothing) {
   TemporaryFolder folder;
   ASSERT_EQ(train(folder, {"--limit", "64", "--epochs", "1", "--out", "r"}).code, 0);
@@ -91,6 +117,8 @@ TEST(Resume, WhatDoesNotFitIsAnErrorAndChangesNothing) {
   EXPECT_TRUE(contains(error({"--epochs", "2", "--clip", "none"}, 2),
                        "clip: r/checkpoint.safetensors was trained with global:5, not none"));
   EXPECT_TRUE(contains(error({"--out", "other"}, 2), "--out"));
+  EXPECT_TRUE(contains(error({"--epochs", "2", "--warmup", "3"}, 2),
+                       "warmup: r/checkpoint.safetensors was trained with 0, not 3"));
 
   write_bytes(folder / "r/checkpoint.safetensors", file.substr(0, file.size() - 100));
   EXPECT_TRUE(contains(error({"--epochs", "2"}, 3), "r/checkpoint.safetensors"));

@@ -206,6 +206,28 @@ TEST(AllRules, ALearningRateThatGoesWrongStopsBeforeAnythingChanges) {
   }
 }
 
+TEST(AllRules, EvaluateAScheduleOnceAStep) {
+  int calls = 0;
+  const auto rate = [&calls](int64_t) {
+    ++calls;
+    return 0.05;
+  };
+  for (const auto& [name, rule, by_rows] : rule_table(rate)) {
+    if (name.starts_with("rprop")) continue;  // has none
+    SCOPED_TRACE(name);
+    Walk walk(rule);
+    walk.add("a", {3, 4}, noise(12, 1));
+    walk.init();
+    calls = 0;
+    for (uint64_t t = 1; t <= 3; ++t) {
+      walk.step({dense({3, 4}, t)});
+      const bool of_three = name == "groups";
+      EXPECT_EQ(rule.rate(walk.state), of_three ? 0 : 0.05);
+      EXPECT_EQ(calls, static_cast<int>(t) * (of_three ? 3 : 1));
+    }
+  }
+}
+
 TEST(RuleGroups, MovesEachVariableAsItsRuleAloneWould) {
   const AnyRule adam = Adam{.learning_rate = 0.1}, lion = Lion{.weight_decay = 0.1};
   const AnyRule lars = Lars{.learning_rate = 0.5};

@@ -82,6 +82,8 @@ inline std::vector<RuleRow> rule_table(const Schedule& rate = 0.05) {
       {"schedule free", ScheduleFreeAdamW{.learning_rate = rate, .weight_decay = 0.1}},
       {"average", WeightAverage{.rule = Adam{.learning_rate = rate}}},
       {"lookahead", Lookahead{.rule = Lion{.learning_rate = rate}, .sync_period = 3}},
+      {"lookahead reset",
+       Lookahead{.rule = Adam{.learning_rate = rate}, .sync_period = 3, .reset_state = true}},
       {"clipped updates",
        ClipUpdates{.rule = Adam{.learning_rate = rate, .sparse = rows},
                    .clip = MaxChange{.per_variable = 0.05, .global = 0.06}},

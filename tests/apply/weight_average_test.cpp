@@ -108,6 +108,23 @@ TEST(LookaheadRule, IsThatOfOptax) {
   expect_near(got.averages, {1, 0.9925, 0.9925, 0.92125, 0.92125, 0.9625});
 }
 
+TEST(LookaheadRule, LetsTheRuleForgetAsOptaxDoes) {
+  // optax 0.2.8 in float64: optax.lookahead(inner, sync_period=2, slow_step_size=0.3,
+  // reset_state=True), inner = optax.sgd(0.1, momentum=0.9), optax.adam(0.1, b1=0.8, b2=0.9)
+  const std::pair<AnyRule, std::vector<double>> rows[] = {
+      {Momentum{.learning_rate = 0.1, .momentum = 0.9},
+       {0.95, 0.979, 0.9415, 0.897625, 0.885125, 0.9355}},
+      {Adam{.learning_rate = 0.1, .beta1 = 0.8, .beta2 = 0.9, .form = RuleForm::optax},
+       {0.900000002, 0.9635731548960459, 0.8635731575627125, 0.9075620286956922, 0.8075620366956916,
+        0.8989371911843617}}};
+  for (const auto& [inner, weights] : rows) {
+    Lookahead rule{.rule = inner, .sync_period = 2, .slow_step_size = 0.3, .reset_state = true};
+    expect_near(path(rule).weights, weights);
+    rule.reset_state = false;
+    EXPECT_GT(std::abs(path(rule).weights.back() - weights.back()), 1e-3);
+  }
+}
+
 TEST(Averages, AreThoseOfTheRuleThatMovesAVariable) {
   const AnyRule free = ScheduleFreeAdamW{.learning_rate = 0.1};
   const Path alone = path(free);
@@ -117,6 +134,23 @@ TEST(Averages, AreThoseOfTheRuleThatMovesAVariable) {
   EXPECT_EQ(path(Muon{.others = free}).averages, alone.averages);
   const Path plain = path(kDescent);
   EXPECT_EQ(plain.averages, plain.weights);
+}
+
+TEST(Averages, AreNotAroundARuleThatKeepsItsOwn) {
+  const auto error = [](AnyRule rule) { return test::error_of([&] { path(rule); }); };
+  const AnyRule free = ScheduleFreeAdamW{};
+  EXPECT_EQ(error(WeightAverage{.rule = free}),
+            "WeightAverage: ScheduleFreeAdamW keeps the parameters between its own average and "
+            "where it is going, so that nothing else may move or average them; train with it alone "
+            "and evaluate with its average, or put AdamW into WeightAverage");
+  // Also if it is a part of what is inside.
+  for (const AnyRule& inner :
+       {free, AnyRule(RuleGroups{.groups = {{"b", free}}, .otherwise = Adam{}}),
+        AnyRule(Muon{.others = free})}) {
+    EXPECT_TRUE(error(Lookahead{.rule = inner}).starts_with("Lookahead: ScheduleFreeAdamW keeps"));
+    EXPECT_TRUE(error(ClipUpdates{.rule = inner, .clip = chain()})
+                    .starts_with("ClipUpdates: ScheduleFreeAdamW keeps"));
+  }
 }
 
 TEST(Averages, AreAroundGroupsNotInside) {

@@ -49,6 +49,17 @@ const std::vector<RuleReader>& rule_readers();  // all of them
 rein::Schedule rate_or(const Json& attrs, std::string_view name, double otherwise,
                        const Rates& rates);
 
+/// What rules of Adam's kind have in common, by the names that it has there; the rest of R as it
+/// is.
+template <class R>
+R adam_settings(const Json& attrs, rein::Schedule rate, std::string_view beta1,
+                std::string_view beta2, std::string_view epsilon, double otherwise = 1e-8) {
+  return {.learning_rate = std::move(rate),
+          .beta1 = number_or(attrs, beta1, 0.9),
+          .beta2 = number_or(attrs, beta2, 0.999),
+          .epsilon = number_or(attrs, epsilon, otherwise)};
+}
+
 /// The optimizer that `settings` describes, with its name in "op".
 RuleSetup read_rule(std::string_view semantics, const Json& settings);
 

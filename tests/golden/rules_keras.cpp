@@ -68,16 +68,21 @@ RuleSetup sgd(const Json& attrs, const Rates& rates) {
                {{"momentums", "momentum"}});
 }
 
+template <class R>
+R adam_settings(const Json& attrs, const Rates& rates) {
+  R rule = golden::adam_settings<R>(attrs, rate(attrs, 1e-3, rates), "beta_1", "beta_2", "epsilon",
+                                    1e-7);
+  rule.weight_decay = decay(attrs);
+  rule.form = RuleForm::keras;
+  if constexpr (requires { rule.decay; }) rule.decay = Decay::decoupled;
+  return rule;
+}
+
 RuleSetup adam_of(const Json& attrs, const Rates& rates, double weight_decay) {
-  return setup(attrs,
-               AdamW{.learning_rate = rate(attrs, 1e-3, rates),
-                     .beta1 = number_or(attrs, "beta_1", 0.9),
-                     .beta2 = number_or(attrs, "beta_2", 0.999),
-                     .epsilon = number_or(attrs, "epsilon", 1e-7),
-                     .weight_decay = weight_decay,
-                     .amsgrad = flag_or(attrs, "amsgrad", false),
-                     .form = RuleForm::keras},
-               {{"momentums", "m"}, {"velocities", "v"}, {"velocity_hats", "v_max"}});
+  AdamW rule = adam_settings<AdamW>(attrs, rates);
+  rule.weight_decay = weight_decay;
+  rule.amsgrad = flag_or(attrs, "amsgrad", false);
+  return setup(attrs, rule, {{"momentums", "m"}, {"velocities", "v"}, {"velocity_hats", "v_max"}});
 }
 RuleSetup adam(const Json& attrs, const Rates& rates) {
   return adam_of(attrs, rates, decay(attrs));
@@ -87,26 +92,11 @@ RuleSetup adamw(const Json& attrs, const Rates& rates) {
 }
 
 RuleSetup adamax(const Json& attrs, const Rates& rates) {
-  return setup(attrs,
-               Adamax{.learning_rate = rate(attrs, 1e-3, rates),
-                      .beta1 = number_or(attrs, "beta_1", 0.9),
-                      .beta2 = number_or(attrs, "beta_2", 0.999),
-                      .epsilon = number_or(attrs, "epsilon", 1e-7),
-                      .weight_decay = decay(attrs),
-                      .decay = Decay::decoupled,
-                      .form = RuleForm::keras},
-               {{"m", "m"}, {"u", "u"}});
+  return setup(attrs, adam_settings<Adamax>(attrs, rates), {{"m", "m"}, {"u", "u"}});
 }
 
 RuleSetup nadam(const Json& attrs, const Rates& rates) {
-  return setup(attrs,
-               Nadam{.learning_rate = rate(attrs, 1e-3, rates),
-                     .beta1 = number_or(attrs, "beta_1", 0.9),
-                     .beta2 = number_or(attrs, "beta_2", 0.999),
-                     .epsilon = number_or(attrs, "epsilon", 1e-7),
-                     .weight_decay = decay(attrs),
-                     .decay = Decay::decoupled,
-                     .form = RuleForm::keras},
+  return setup(attrs, adam_settings<Nadam>(attrs, rates),
                {{"momentums", "m"}, {"velocities", "v"}});
 }
 

@@ -22,10 +22,7 @@ RuleSetup sgd(const Json& attrs, const Rates& rates) {
 
 template <class R>
 R adam_settings(const Json& attrs, const Rates& rates) {
-  return {.learning_rate = rate(attrs, rates),
-          .beta1 = number_or(attrs, "b1", 0.9),
-          .beta2 = number_or(attrs, "b2", 0.999),
-          .epsilon = number_or(attrs, "eps", 1e-8)};
+  return golden::adam_settings<R>(attrs, rate(attrs, rates), "b1", "b2", "eps");
 }
 
 const std::vector<SlotName> kMeans{{"mu", "m"}, {"nu", "v"}, {"nu_max", "v_max"}};

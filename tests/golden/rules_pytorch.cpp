@@ -51,54 +51,39 @@ RuleSetup sgd(const Json& attrs, const Rates& rates) {
                {{"momentum_buffer", "momentum"}});
 }
 
+const std::vector<SlotName> kMeans{
+    {"exp_avg", "m"}, {"exp_avg_sq", "v"}, {"max_exp_avg_sq", "v_max"}};
+
+template <class R>
+R adam_settings(const Json& attrs, const Rates& rates, double rate = 1e-3) {
+  R rule{.learning_rate = rate_or(attrs, "lr", rate, rates),
+         .beta1 = pair_or(attrs, "betas", 0, 0.9),
+         .beta2 = pair_or(attrs, "betas", 1, 0.999),
+         .epsilon = number_or(attrs, "eps", 1e-8)};
+  rule.weight_decay = number_or(attrs, "weight_decay", R{}.weight_decay);
+  rule.form = RuleForm::pytorch;
+  if constexpr (requires { rule.decay; })
+    rule.decay =
+        flag_or(attrs, "decoupled_weight_decay", false) ? Decay::decoupled : Decay::coupled;
+  return rule;
+}
+
 template <class R>
 RuleSetup adam_of(const Json& attrs, const Rates& rates) {
-  return setup(attrs,
-               R{.learning_rate = rate_or(attrs, "lr", 1e-3, rates),
-                 .beta1 = pair_or(attrs, "betas", 0, 0.9),
-                 .beta2 = pair_or(attrs, "betas", 1, 0.999),
-                 .epsilon = number_or(attrs, "eps", 1e-8),
-                 .weight_decay = number_or(attrs, "weight_decay", R{}.weight_decay),
-                 .amsgrad = flag_or(attrs, "amsgrad", false),
-                 .form = RuleForm::pytorch},
-               {{"exp_avg", "m"}, {"exp_avg_sq", "v"}, {"max_exp_avg_sq", "v_max"}});
+  R rule = adam_settings<R>(attrs, rates);
+  if constexpr (requires { rule.amsgrad; }) rule.amsgrad = flag_or(attrs, "amsgrad", false);
+  return setup(attrs, rule, kMeans);
 }
 
 RuleSetup adamax(const Json& attrs, const Rates& rates) {
-  return setup(attrs,
-               Adamax{.learning_rate = rate_or(attrs, "lr", 2e-3, rates),
-                      .beta1 = pair_or(attrs, "betas", 0, 0.9),
-                      .beta2 = pair_or(attrs, "betas", 1, 0.999),
-                      .epsilon = number_or(attrs, "eps", 1e-8),
-                      .weight_decay = decay(attrs)},
+  return setup(attrs, adam_settings<Adamax>(attrs, rates, 2e-3),
                {{"exp_avg", "m"}, {"exp_inf", "u"}});
 }
 
-Decay kind_of_decay(const Json& attrs) {
-  return flag_or(attrs, "decoupled_weight_decay", false) ? Decay::decoupled : Decay::coupled;
-}
-
 RuleSetup nadam(const Json& attrs, const Rates& rates) {
-  return setup(attrs,
-               Nadam{.learning_rate = rate_or(attrs, "lr", 2e-3, rates),
-                     .beta1 = pair_or(attrs, "betas", 0, 0.9),
-                     .beta2 = pair_or(attrs, "betas", 1, 0.999),
-                     .epsilon = number_or(attrs, "eps", 1e-8),
-                     .momentum_decay = number_or(attrs, "momentum_decay", 4e-3),
-                     .weight_decay = decay(attrs),
-                     .decay = kind_of_decay(attrs)},
-               {{"exp_avg", "m"}, {"exp_avg_sq", "v"}});
-}
-
-RuleSetup radam(const Json& attrs, const Rates& rates) {
-  return setup(attrs,
-               RAdam{.learning_rate = rate_or(attrs, "lr", 1e-3, rates),
-                     .beta1 = pair_or(attrs, "betas", 0, 0.9),
-                     .beta2 = pair_or(attrs, "betas", 1, 0.999),
-                     .epsilon = number_or(attrs, "eps", 1e-8),
-                     .weight_decay = decay(attrs),
-                     .decay = kind_of_decay(attrs)},
-               {{"exp_avg", "m"}, {"exp_avg_sq", "v"}});
+  Nadam rule = adam_settings<Nadam>(attrs, rates, 2e-3);
+  rule.momentum_decay = number_or(attrs, "momentum_decay", 4e-3);
+  return setup(attrs, rule, kMeans);
 }
 
 RuleSetup rmsprop(const Json& attrs, const Rates& rates) {
@@ -145,14 +130,10 @@ RuleSetup rprop(const Json& attrs, const Rates&) {
 }
 
 RuleSetup sparse_adam(const Json& attrs, const Rates& rates) {
-  return setup(attrs,
-               Adam{.learning_rate = rate_or(attrs, "lr", 1e-3, rates),
-                    .beta1 = pair_or(attrs, "betas", 0, 0.9),
-                    .beta2 = pair_or(attrs, "betas", 1, 0.999),
-                    .epsilon = number_or(attrs, "eps", 1e-8),
-                    .form = RuleForm::keras,
-                    .sparse = SparseUpdate::rows},
-               {{"exp_avg", "m"}, {"exp_avg_sq", "v"}});
+  Adam rule = adam_settings<Adam>(attrs, rates);
+  rule.form = RuleForm::keras;
+  rule.sparse = SparseUpdate::rows;
+  return setup(attrs, rule, kMeans);
 }
 
 RuleSetup adafactor(const Json& attrs, const Rates& rates) {
@@ -194,7 +175,7 @@ std::vector<RuleReader> pytorch_rules() {
       reader("AdamW", {"betas", "eps", "amsgrad"}, adam_of<AdamW>),
       reader("Adamax", {"betas", "eps"}, adamax),
       reader("NAdam", {"betas", "eps", "momentum_decay", "decoupled_weight_decay"}, nadam),
-      reader("RAdam", {"betas", "eps", "decoupled_weight_decay"}, radam),
+      reader("RAdam", {"betas", "eps", "decoupled_weight_decay"}, adam_of<RAdam>),
       reader("RMSprop", {"alpha", "momentum", "eps", "centered"}, rmsprop),
       reader("Adagrad", {"eps", "initial_accumulator_value", "lr_decay"}, adagrad),
       reader("Adadelta", {"rho", "eps"}, adadelta),

@@ -17,22 +17,12 @@ RuleSetup momentum(const Json& attrs, const Rates& rates) {
           .slots = {{"momentum", "momentum"}}};
 }
 
-RuleSetup adam(const Json& attrs, const Rates& rates) {
-  return {.rule = Adam{.learning_rate = rate_or(attrs, "learning_rate", 1e-3, rates),
-                       .beta1 = number_or(attrs, "beta1", 0.9),
-                       .beta2 = number_or(attrs, "beta2", 0.999),
-                       .epsilon = number_or(attrs, "epsilon", 1e-8),
-                       .form = RuleForm::tensorflow},
-          .slots = {{"m", "m"}, {"v", "v"}}};
-}
-
-RuleSetup nadam(const Json& attrs, const Rates& rates) {
-  return {.rule = Nadam{.learning_rate = rate_or(attrs, "learning_rate", 1e-3, rates),
-                        .beta1 = number_or(attrs, "beta1", 0.9),
-                        .beta2 = number_or(attrs, "beta2", 0.999),
-                        .epsilon = number_or(attrs, "epsilon", 1e-8),
-                        .form = RuleForm::tensorflow},
-          .slots = {{"m", "m"}, {"v", "v"}}};
+template <class R>
+RuleSetup adam_of(const Json& attrs, const Rates& rates) {
+  R rule = adam_settings<R>(attrs, rate_or(attrs, "learning_rate", 1e-3, rates), "beta1", "beta2",
+                            "epsilon");
+  rule.form = RuleForm::tensorflow;
+  return {.rule = rule, .slots = {{"m", "m"}, {"v", "v"}}};
 }
 
 RuleSetup rmsprop(const Json& attrs, const Rates& rates) {
@@ -80,8 +70,8 @@ std::vector<RuleReader> tensorflow_rules() {
   return {
       {"GradientDescentOptimizer", tf, {"learning_rate"}, gradient_descent},
       {"MomentumOptimizer", tf, {"learning_rate", "momentum", "use_nesterov"}, momentum},
-      {"AdamOptimizer", tf, {"learning_rate", "beta1", "beta2", "epsilon"}, adam},
-      {"NadamOptimizer", tf, {"learning_rate", "beta1", "beta2", "epsilon"}, nadam},
+      {"AdamOptimizer", tf, {"learning_rate", "beta1", "beta2", "epsilon"}, adam_of<Adam>},
+      {"NadamOptimizer", tf, {"learning_rate", "beta1", "beta2", "epsilon"}, adam_of<Nadam>},
       {"RMSPropOptimizer",
        tf,
        {"learning_rate", "decay", "momentum", "epsilon", "centered"},

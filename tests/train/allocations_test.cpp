@@ -43,5 +43,20 @@ TEST(Allocations, AStepWithMonitorChecksClipsAndRollbackMakesNone) {
 #endif
 }
 
+TEST(Allocations, AStepWithSharpnessMakesNoneForItsMetrics) {
+  SmallModel model;
+  const auto cost = [&](Value x, Value y, Value ids) -> Values {
+    return {model.loss(x, y, ids), matmul(x, model.w)};
+  };
+  Step step = record(cost, model.vars, chain(), Adam{}, {.threads = 1, .sharpness = Sharpness{}});
+  const auto steps = [&] {
+    for (int i = 0; i < 3; ++i) step(model.x, model.y, model.ids);
+  };
+  steps();
+  const int64_t before = app::allocation_count();
+  steps();
+  EXPECT_EQ(app::allocation_count(), before);
+}
+
 }  // namespace
 }  // namespace rein

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <new>
 
 #include "support/error_text.h"
 #include "train/model.h"
@@ -91,6 +92,7 @@ TEST(Rollback, OnlySoManyTimesThenAnErrorThatSaysWhatHappened) {
   t.go();
   for (int i = 0; i < 5; ++i) t.go_with(t.bad);
   const Weights before = t.model.weights();
+  const auto skips = [&] { return std::get<int64_t>(t.step.state().at("process/0/skipped")); };
   for (int again = 0; again < 2; ++again) {
     try {
       t.go_with(t.bad);
@@ -106,6 +108,76 @@ TEST(Rollback, OnlySoManyTimesThenAnErrorThatSaysWhatHappened) {
     }
     EXPECT_EQ(t.model.weights(), before);
     EXPECT_EQ(t.step.step(), 6);
+    EXPECT_EQ(skips(), 1);  // nor have the transforms counted
+  }
+}
+
+TEST(Rollback, OverflowsOfALossScaleThatHasStillToFallAreNotBad) {
+  Variables vars;
+  const Variable w = add_variable(vars, "w", {1}, {1e-20});
+  const auto make = [&] {
+    return record([&](Value x) { return reduce_sum(x * w); }, vars, chain(),
+                  Lion{.learning_rate = 1e-22},
+                  {.loss_scale = LossScale{.initial = 65536, .growth_interval = 2},
+                   .rollback = Rollback{.most_bad = 0}});
+  };
+  Step step = make(), other = make();
+  const Tensor x = vector({1e35}), bad = vector({std::nan("")});
+  // Times 4096 it is no float any more.
+  const auto overflows_at = [&](double scale) {
+    const StepInfo info = step(x);
+    EXPECT_EQ(info.loss_scale, scale);
+    EXPECT_TRUE(info.skip && !info.finite && !info.rolled_back);
+  };
+  for (double scale = 65536; scale > 2048; scale /= 2) overflows_at(scale);
+  EXPECT_FALSE(step(x).skip || step(x).skip);
+  overflows_at(4096);  // it grew
+  other.load_state(step.state());
+  EXPECT_TRUE(step(bad).rolled_back);  // 2048 was fine before
+  EXPECT_TRUE(other(bad).rolled_back);
+}
+
+TEST(Rollback, OneThatIsSkippedForItsLossIsNoFineStepOfTheLossScale) {
+  SmallModel model;
+  Tensor large = model.x.clone();
+  large.flat<float>()[1] = 1e6F;
+  Step step = record(model.cost(), model.vars, chain(), Adam{},
+                     {.loss_scale = LossScale{.initial = 4, .growth_interval = 2},
+                      .rollback = Rollback{.loss_above = 50}});
+  step(model.x, model.y, model.ids);
+  EXPECT_TRUE(step(large, model.y, model.ids).skip);
+  EXPECT_EQ(step.loss_scale(), 4);
+  step(model.x, model.y, model.ids);
+  EXPECT_EQ(step.loss_scale(), 8);
+}
+
+// A transform that counts, and whose state cannot be saved at the given look at it.
+struct Counts {
+  static inline int looks_left = 0;
+  struct State {
+    int64_t calls = 0;
+    template <class Self, class F>
+    static void fields(Self& self, F&& f) {
+      if (looks_left > 0 && --looks_left == 0) throw std::bad_alloc();
+      f("calls", self.calls);
+    }
+  };
+  State init(const Variables&) const { return {}; }
+  void update(Gradients&, State& state, const Variables&, StepInfo&) const { ++state.calls; }
+};
+
+TEST(Rollback, SavingThatFailsChangesNothing) {
+  SmallModel model;
+  Step step = record(model.cost(), model.vars, Counts{}, Adam{}, {.rollback = Rollback{}});
+  for (int i = 0; i < 3; ++i) step(model.x, model.y, model.ids);
+  const auto calls = [&] { return std::get<int64_t>(step.state().at("process/1/calls")); };
+  EXPECT_EQ(calls(), 3);
+  // As it is; as bytes, into what was kept, and that.
+  for (int look = 1; look <= 4; ++look) {
+    Counts::looks_left = look;
+    EXPECT_THROW(step.state(), std::bad_alloc) << look;
+    EXPECT_EQ(Counts::looks_left, 0);
+    EXPECT_EQ(calls(), 3) << look;
   }
 }
 
@@ -164,6 +236,16 @@ TEST(Rollback, RefusesSettingsThatMakeNoSense) {
   EXPECT_EQ(error({.loss_above = 1}), "record: rollback.loss_above must be above 1, got 1");
   EXPECT_EQ(error({.rate_factor = 0}), "record: rollback.rate_factor must be in (0, 1], got 0");
   EXPECT_EQ(error({.most = -1}), "record: rollback.most must be a number, or 0, got -1");
+  SmallModel model;
+  const AnyRule groups = RuleGroups{.groups = {{"b", Rprop{}}}, .otherwise = Adam{}};
+  const auto begin = [&](double factor) {
+    record(model.cost(), model.vars, chain(), groups,
+           {.rollback = Rollback{.rate_factor = factor}});
+  };
+  EXPECT_EQ(test::error_of([&] { begin(0.5); }),
+            "record: a rollback lowers the learning rate, and Rprop has none; set "
+            "rollback.rate_factor to 1, or take another rule");
+  EXPECT_NO_THROW(begin(1));
 }
 
 }  // namespace

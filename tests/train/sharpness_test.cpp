@@ -36,20 +36,23 @@ std::vector<double> moving(Quartic& model) {
 }
 
 TEST(SharpnessOfAStep, FollowsItsFormula) {
-  for (bool adaptive : {false, true}) {
+  for (const Sharpness& sharpness : {Sharpness{.rho = 0.2}, Sharpness{.rho = 0.2, .adaptive = true},
+                                     Sharpness{.rho = 0.2, .adaptive = true, .eta = 0.1}}) {
+    const auto t_of = [&](double v) {
+      return sharpness.adaptive ? std::abs(v) + sharpness.eta : 1;
+    };
     Quartic model;
     Step step = record(model.cost(), model.vars, chain(), GradientDescent{.learning_rate = 0.1},
-                       {.sharpness = Sharpness{.rho = 0.2, .adaptive = adaptive}});
+                       {.sharpness = sharpness});
     auto w = moving(model);
     for (int t = 0; t < 4; ++t) {
       double square = 0, loss = 0;
       for (double v : w) {
-        const double g = std::pow(v, 3) * (adaptive ? v : 1);
-        square += g * g;
+        square += std::pow(std::pow(v, 3) * t_of(v), 2);
         loss += std::pow(v, 4) / 4;
       }
       for (double& v : w) {
-        const double e = 0.2 * std::pow(v, 3) * (adaptive ? v * v : 1) / std::sqrt(square);
+        const double e = 0.2 * std::pow(v, 3) * std::pow(t_of(v), 2) / std::sqrt(square);
         v -= 0.1 * std::pow(v + e, 3);
       }
       EXPECT_NEAR(step(model.one, model.ids).loss, loss, 1e-14);  // of the first gradient's place
@@ -114,6 +117,41 @@ TEST(SharpnessOfAStep, IsSavedAsASettingAndChecked) {
                      {.sharpness = Sharpness{.rho = -1}});
             }),
             "record: sharpness.rho must be a finite number from 0 on, got -1");
+  EXPECT_EQ(test::error_of([&] {
+              record(model.cost(), model.vars, chain(), Adam{},
+                     {.sharpness = Sharpness{.eta = -1}});
+            }),
+            "record: sharpness.eta must be a finite number from 0 on, got -1");
+}
+
+TEST(SharpnessOfAStep, NumbersThatAreNotFiniteAreSoughtAtBothPlaces) {
+  for (const double start : {80.0, 100.0}) {  // exp(100) is no float
+    Variables vars;
+    const Variable w = add_variable(vars, "w", {2}, {start, 1});
+    Step step = record([&](Value x) { return reduce_sum(exp(x * w)); }, vars, chain(CheckFinite{}),
+                       GradientDescent{}, {.sharpness = Sharpness{.rho = 20}});
+    const Tensor one = vector({1, 1});
+    EXPECT_TRUE(step(one).skip);
+    const auto origin = step.find_non_finite(std::span(&one, 1));
+    ASSERT_TRUE(origin);
+    EXPECT_EQ(origin->op, "exp");
+    EXPECT_EQ(numbers(w.read()), (std::vector<double>{start, 1}));
+  }
+}
+
+TEST(SharpnessOfAStep, AMetricThatIsNotThereIsAnErrorThatSaysSo) {
+  for (const bool sharp : {false, true}) {
+    Quartic model;
+    StepOptions options;
+    if (sharp) options.sharpness = Sharpness{};
+    Step step = record(model.cost(), model.vars, chain(), Adam{}, options);
+    EXPECT_EQ(test::error_of([&] { step.metric(0); }),
+              "Step::metric: there is no metric 0, the cost has returned 0 after the loss; run a "
+              "step first");
+    step(model.one, model.ids);
+    EXPECT_EQ(test::error_of([&] { step.metric(1); }),
+              "Step::metric: there is no metric 1, the cost has returned 1 after the loss");
+  }
 }
 
 }  // namespace

@@ -33,13 +33,38 @@ struct BlockPlace {
   }
 };
 
+class AnyRule;
+
+/// Has another rule as `AnyRule rule`, and what that remembers as `rule` of its State. What it does
+/// in `begin`, `before`, `deltas` and `after` comes after what that rule does there, its `average`
+/// stands in place of that rule's, and all else that rule does.
+template <class R>
+concept GoesAround = requires(const R r, typename R::State& state) {
+  { r.rule } -> std::same_as<const AnyRule&>;
+  { state.rule } -> std::same_as<AnyState&>;
+};
+
+template <class R>
+concept MakesDeltas = requires(const R r, typename R::State& state, const Gradients& gradients,
+                               std::span<float> f, std::span<double> d, BlockPlace place) {
+  requires requires {
+    { r.sparse_update() } -> std::same_as<SparseUpdate>;
+  } || requires {
+    { r.sparse_update(state, size_t{}) } -> std::same_as<SparseUpdate>;
+    { r.whole_variable(state, size_t{}) } -> std::same_as<bool>;
+  };
+  { r.begin(state, gradients) } -> std::same_as<void>;
+  { r.delta(f, state, place) } -> std::same_as<void>;
+  { r.delta(d, state, place) } -> std::same_as<void>;
+};
+
 /// An update rule: public settings, and a State apart from them that `init` makes, throwing
 /// InvalidArgument for settings that make no sense. Both list their fields (rein/base/fields.h),
 /// the State those that outlive a step; else the state cannot be saved.
-///  - `begin` once a step (the learning rate, counts, bias corrections); throws before it changes
-///    anything, and a rule that may throw there has `check(state)`, which throws the same and
-///    changes nothing: for rules made of others, which begin all of them or none. One that throws
-///    only what `next_rate` does, of its `learning_rate` and `state.count`, needs none;
+///  - `prepare(state)` comes first in a step: it evaluates schedules, once, into what of the state
+///    does not outlive a step, and throws if their values make no sense. A rule needs none if
+///    `state.rate = next_rate(rule, state)` is all of it;
+///  - `begin` then counts the step and makes bias corrections; it must not throw;
 ///  - `delta` turns a block of gradients of one variable into what is to be added to the
 ///    parameters, in place, and updates the slots there; called from several threads for different
 ///    blocks, it must not throw;
@@ -52,28 +77,21 @@ struct BlockPlace {
 ///    whole block of them once all are: it may move them further;
 ///  - `deltas(all, state, variables, info)`, if it has one, sees all deltas of a step before the
 ///    first is added, and may change them. They stand where the gradients were, with `all.scale`
-///    still to be multiplied. A rule that has it for another's sake has `sees_deltas()`;
+///    still to be multiplied;
 ///  - a rule that needs all of a variable at once (its norm, its rows) says
 ///    `static constexpr bool whole_variable = true`. Then `delta` gets one variable after the
 ///    other, each in one block (sparse gradients as dense ones), and may share its work with
-///    `place.team`, whose size must not change the result.
+///    `place.team`, whose size must not change the result;
+///  - a rule that keeps the parameters where nobody else may move or average them says
+///    `static constexpr bool moves_alone = true`.
 /// A rule of which variables get different treatment has `sparse_update(state, variable)` and
-/// `whole_variable(state, variable)` in place of those.
+/// `whole_variable(state, variable)` in place of those. One that `GoesAround` another needs only
+/// `init`.
 template <class R>
-concept Rule = requires(const R r, typename R::State& state, const Variables& variables,
-                        const Gradients& gradients, std::span<float> f, std::span<double> d,
-                        BlockPlace place) {
+concept Rule = requires(const R r, typename R::State& state, const Variables& variables) {
   { R::name } -> std::convertible_to<std::string_view>;
-  requires requires {
-    { r.sparse_update() } -> std::same_as<SparseUpdate>;
-  } || requires {
-    { r.sparse_update(state, size_t{}) } -> std::same_as<SparseUpdate>;
-    { r.whole_variable(state, size_t{}) } -> std::same_as<bool>;
-  };
   { r.init(variables) } -> std::same_as<typename R::State>;
-  { r.begin(state, gradients) } -> std::same_as<void>;
-  { r.delta(f, state, place) } -> std::same_as<void>;
-  { r.delta(d, state, place) } -> std::same_as<void>;
+  requires GoesAround<R> || MakesDeltas<R>;
   requires HasFields<typename R::State> || requires {
     { r.slots(state) } -> std::same_as<std::vector<Slot*>>;
   };
@@ -105,8 +123,7 @@ class AnyRule {
   }
   /// Throws InvalidArgument for settings that make no sense.
   State init(const Variables& variables) const { return self_->init(variables); }
-  /// Throws what `begin` would throw, and changes nothing.
-  void check(State& state) const { self_->check(state); }
+  void prepare(State& state) const { self_->prepare(state); }
   void begin(State& state, const Gradients& gradients) const { self_->begin(state, gradients); }
   void delta(std::span<float> d, State& state, BlockPlace place) const {
     self_->delta(d, state, place);
@@ -139,14 +156,22 @@ class AnyRule {
   Tensor average(State& state, const Variable& variable) const {
     return self_->average(state, variable);
   }
-  /// The learning rate of the last step, if the rule, or the `rule` that it goes around, has a
-  /// `learning_rate` and counts steps as `state.count`; else 0.
+  /// The learning rate of the last step, if the rule, or the one that it goes around, has one; else
+  /// 0.
   double rate(State& state) const { return self_->rate(state); }
   /// The same rule with `factor` times the learning rate, of all rules that it is made of: every
   /// Schedule whose name ends so. States of the one are states of the other.
   AnyRule slowed(double factor) const { return self_->slowed(factor); }
   /// Whether it has `after`.
   bool moves_all() const { return self_->moves_all(); }
+  /// The name of the rule, this or the first of those that it is made of, that `moves_alone`; or
+  /// that has no learning rate. Empty if there is none.
+  std::string_view lone_part() const {
+    return part_where([](const Interface& rule) { return rule.moves_alone(); });
+  }
+  std::string_view part_without_rate() const {
+    return part_where([](const Interface& rule) { return !rule.has_rate(); });
+  }
   std::vector<Slot*> slots(State& state) const { return self_->slots(state); }
   /// Its name and settings.
   void describe(std::string_view path, Settings& out) const { self_->describe(path, out); }
@@ -158,7 +183,7 @@ class AnyRule {
     virtual SparseUpdate sparse_update(State& state, size_t variable) const = 0;
     virtual bool whole_variable(State& state, size_t variable) const = 0;
     virtual State init(const Variables& variables) const = 0;
-    virtual void check(State& state) const = 0;
+    virtual void prepare(State& state) const = 0;
     virtual void begin(State& state, const Gradients& gradients) const = 0;
     virtual void delta(std::span<float> d, State& state, BlockPlace place) const = 0;
     virtual void delta(std::span<double> d, State& state, BlockPlace place) const = 0;
@@ -176,8 +201,24 @@ class AnyRule {
     virtual double rate(State& state) const = 0;
     virtual AnyRule slowed(double factor) const = 0;
     virtual bool moves_all() const = 0;
+    virtual bool moves_alone() const = 0;
+    virtual bool has_rate() const = 0;
+    virtual std::vector<AnyRule> parts() const = 0;
     virtual std::vector<Slot*> slots(State& state) const = 0;
     virtual void describe(std::string_view path, Settings& out) const = 0;
+  };
+  template <class F>
+  std::string_view part_where(F is) const {
+    if (is(*self_)) return name();
+    for (const AnyRule& part : self_->parts())
+      if (const std::string_view found = part.part_where(is); !found.empty()) return found;
+    return {};
+  }
+  struct PartCollector {
+    std::vector<AnyRule>& parts;
+    void leaf(const std::string&, const AnyRule& part) const { parts.push_back(part); }
+    template <class T>
+    void leaf(const std::string&, const T&) const {}
   };
   struct Slower {
     double factor;
@@ -195,14 +236,18 @@ class AnyRule {
     std::string_view name() const override { return R::name; }
     SparseUpdate sparse_update([[maybe_unused]] State& s,
                                [[maybe_unused]] size_t variable) const override {
-      if constexpr (requires { rule.sparse_update(); })
+      if constexpr (GoesAround<R>)
+        return rule.rule.sparse_update(cast(s).rule, variable);
+      else if constexpr (requires { rule.sparse_update(); })
         return rule.sparse_update();
       else
         return rule.sparse_update(cast(s), variable);
     }
     bool whole_variable([[maybe_unused]] State& s,
                         [[maybe_unused]] size_t variable) const override {
-      if constexpr (requires { rule.whole_variable(cast(s), variable); })
+      if constexpr (GoesAround<R>)
+        return rule.rule.whole_variable(cast(s).rule, variable);
+      else if constexpr (requires { rule.whole_variable(cast(s), variable); })
         return rule.whole_variable(cast(s), variable);
       else if constexpr (requires { R::whole_variable; })
         return R::whole_variable;
@@ -210,20 +255,23 @@ class AnyRule {
         return false;
     }
     State init(const Variables& variables) const override { return State(rule.init(variables)); }
-    void check([[maybe_unused]] State& s) const override {
-      if constexpr (requires { rule.check(cast(s)); })
-        rule.check(cast(s));
-      else if constexpr (requires { rule.learning_rate.at(cast(s).count.steps); })
-        (void)next_rate(rule, cast(s));
+    void prepare([[maybe_unused]] State& s) const override {
+      if constexpr (GoesAround<R>)
+        rule.rule.prepare(cast(s).rule);
+      else if constexpr (requires { rule.prepare(cast(s)); })
+        rule.prepare(cast(s));
+      else if constexpr (requires { cast(s).rate = next_rate(rule, cast(s)); })
+        cast(s).rate = next_rate(rule, cast(s));
     }
     void begin(State& s, const Gradients& gradients) const override {
-      rule.begin(cast(s), gradients);
+      if constexpr (GoesAround<R>) rule.rule.begin(cast(s).rule, gradients);
+      if constexpr (requires { rule.begin(cast(s), gradients); }) rule.begin(cast(s), gradients);
     }
     void delta(std::span<float> d, State& s, BlockPlace place) const override {
-      rule.delta(d, cast(s), place);
+      delta_of(d, s, place);
     }
     void delta(std::span<double> d, State& s, BlockPlace place) const override {
-      rule.delta(d, cast(s), place);
+      delta_of(d, s, place);
     }
     bool update(std::span<const float> gradient, double scale, float* parameters, State& s,
                 BlockPlace place) const override {
@@ -234,6 +282,7 @@ class AnyRule {
       return update_all(gradient, scale, parameters, s, place);
     }
     void before([[maybe_unused]] State& s, [[maybe_unused]] const Variables& v) const override {
+      if constexpr (GoesAround<R>) rule.rule.before(cast(s).rule, v);
       if constexpr (requires { rule.before(cast(s), v); }) rule.before(cast(s), v);
     }
     void after(State& s, std::span<float> parameters, ThreadTeam& team) const override {
@@ -245,29 +294,28 @@ class AnyRule {
     void deltas([[maybe_unused]] Gradients& all, [[maybe_unused]] State& s,
                 [[maybe_unused]] const Variables& variables,
                 [[maybe_unused]] StepInfo& info) const override {
-      if constexpr (requires { rule.deltas(all, cast(s), variables, info); })
-        rule.deltas(all, cast(s), variables, info);
+      if constexpr (GoesAround<R>) rule.rule.deltas(all, cast(s).rule, variables, info);
+      if constexpr (kSeesDeltas) rule.deltas(all, cast(s), variables, info);
     }
     bool sees_deltas() const override {
-      if constexpr (requires { rule.sees_deltas(); })
-        return rule.sees_deltas();
+      if constexpr (GoesAround<R>)
+        return kSeesDeltas || rule.rule.sees_deltas();
       else
-        return requires(Gradients & all, typename R::State & s, const Variables& variables,
-                        StepInfo& info) {
-          rule.deltas(all, s, variables, info);
-        };
+        return kSeesDeltas;
     }
     Tensor average([[maybe_unused]] State& s, const Variable& variable) const override {
       if constexpr (requires { rule.average(cast(s), variable); })
         return rule.average(cast(s), variable);
+      else if constexpr (GoesAround<R>)
+        return rule.rule.average(cast(s).rule, variable);
       else
         return variable.read();
     }
     double rate([[maybe_unused]] State& s) const override {
-      if constexpr (requires { rule.learning_rate.at(cast(s).count.steps); })
-        return cast(s).count.steps > 0 ? rule.learning_rate.at(cast(s).count.steps - 1) : 0;
-      else if constexpr (requires { rule.rule.rate(cast(s).rule); })
+      if constexpr (GoesAround<R>)
         return rule.rule.rate(cast(s).rule);
+      else if constexpr (requires { cast(s).rate; })
+        return cast(s).rate;
       else
         return 0;
     }
@@ -277,9 +325,22 @@ class AnyRule {
       return slower;
     }
     bool moves_all() const override {
-      return requires(typename R::State & s, std::span<float> parameters, ThreadTeam & team) {
-        rule.after(s, parameters, team);
-      };
+      if constexpr (GoesAround<R>)
+        return kMovesAll || rule.rule.moves_all();
+      else
+        return kMovesAll;
+    }
+    bool moves_alone() const override {
+      return requires { requires R::moves_alone; };
+    }
+    bool has_rate() const override {
+      constexpr bool own = requires(const R r) { r.learning_rate; };
+      return own || !parts().empty();  // a rule that only hands on has those of its parts
+    }
+    std::vector<AnyRule> parts() const override {
+      std::vector<AnyRule> found;
+      if constexpr (HasFields<R>) visit_fields("", rule, PartCollector{found});
+      return found;
     }
     std::vector<Slot*> slots(State& s) const override {
       if constexpr (requires { rule.slots(cast(s)); })
@@ -292,9 +353,18 @@ class AnyRule {
       if constexpr (HasFields<R>) rein::describe(path, rule, out);
     }
     template <class T>
+    void delta_of(std::span<T> d, State& s, BlockPlace place) const {
+      if constexpr (GoesAround<R>)
+        rule.rule.delta(d, cast(s).rule, place);
+      else
+        rule.delta(d, cast(s), place);
+    }
+    template <class T>
     bool update_all(std::span<const T> gradient, double scale, T* parameters, State& s,
                     BlockPlace place) const {
-      if constexpr (requires { rule.update(gradient, scale, parameters, cast(s), place); })
+      if constexpr (GoesAround<R>)
+        return rule.rule.update(gradient, scale, parameters, cast(s).rule, place);
+      else if constexpr (requires { rule.update(gradient, scale, parameters, cast(s), place); })
         return rule.update(gradient, scale, parameters, cast(s), place);
       else
         return false;
@@ -302,9 +372,17 @@ class AnyRule {
     template <class T>
     void after_all([[maybe_unused]] State& s, [[maybe_unused]] std::span<T> parameters,
                    [[maybe_unused]] ThreadTeam& team) const {
-      if constexpr (requires { rule.after(cast(s), parameters, team); })
-        rule.after(cast(s), parameters, team);
+      if constexpr (GoesAround<R>) rule.rule.after(cast(s).rule, parameters, team);
+      if constexpr (kMovesAll) rule.after(cast(s), parameters, team);
     }
+    static constexpr bool kMovesAll =
+        requires(const R r, typename R::State& s, std::span<float> parameters, ThreadTeam& team) {
+      r.after(s, parameters, team);
+    };
+    static constexpr bool kSeesDeltas = requires(const R r, Gradients& all, typename R::State& s,
+                                                 const Variables& variables, StepInfo& info) {
+      r.deltas(all, s, variables, info);
+    };
     R rule;
   };
   std::shared_ptr<const Interface> self_;

@@ -107,7 +107,7 @@ InvalidArgument rule_error(std::string_view op, std::string_view what, Specs got
 ///    result lies where that argument lies (of the same size). A recording then spends no memory
 ///    on the result, if nobody reads the argument later;
 ///  - `std::optional<SequencePlace> locate(Ins in, Outs out) const`: after `forward` has made
-///  numbers that are not finite, where in a sequence the first one arose.
+///    numbers that are not finite, where in a sequence the first one arose.
 template <class T>
 concept OpDef = std::equality_comparable<T> &&
     requires(const T op, Specs specs, const Run& run, Ins in, Outs out) {

@@ -28,8 +28,8 @@ struct Group {
 /// InvalidArgument: at once, or, of a model that makes its variables while a step is recorded,
 /// then.
 ///
-///     Groups{{{"embedding*", ClipByNorm{.clip_norm = 1}}, {"*", ClipByGlobalNorm{.clip_norm =
-///     5}}}}
+///     Groups{{{"embedding*", ClipByNorm{.clip_norm = 1}},
+///             {"*", ClipByGlobalNorm{.clip_norm = 5}}}}
 ///
 /// If a group measures, so does this, for all variables together: StepInfo's norms are the joint
 /// norms of the groups and of what is in none.

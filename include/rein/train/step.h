@@ -111,13 +111,15 @@ class Step {
   StepInfo run(std::span<const Tensor> inputs, Where where = Where::here());
 
   /// Computes loss and gradients of a batch again, as the next step would, and says where the first
-  /// number that is not finite arises, if one does. Changes nothing. Slow.
+  /// number that is not finite arises, if one does; with sharpness at the parameters' own place,
+  /// then at the other. Changes nothing. Slow.
   std::optional<NonFiniteOrigin> find_non_finite(std::span<const Tensor> inputs,
                                                  Where where = Where::here());
 
   /// A copy of what the cost returned after the loss, of the last step. A metric that is a variable
-  /// itself shows it after the update; with sharpness before.
-  Tensor metric(size_t i) const;
+  /// itself shows it after the update; with sharpness before. Throws InvalidArgument if there is no
+  /// such one.
+  Tensor metric(size_t i, Where where = Where::here()) const;
 
   /// What to evaluate a variable with: the average that the rule keeps of it (WeightAverage,
   /// Lookahead, ScheduleFreeAdamW), or its numbers if there is none.

@@ -1,5 +1,6 @@
 #include "rein/apply/rules/adafactor.h"
 
+#include <limits>
 #include <numeric>
 
 #include "apply/rules/common.h"
@@ -64,26 +65,42 @@ void update_means(ThreadTeam* team, const T* g, Factors& f, double fresh, double
   });
 }
 
-// g = g / sqrt(max(R C / mean(R), least)), mean(R) at least `least_mean`; the sum of the squares.
+// As T, the largest number for what is larger: 0 times it is 0.
 template <class T>
-double divide_by_means(ThreadTeam* team, T* g, Factors& f, double least, double least_mean) {
+T finite(double x) {
+  return static_cast<T>(std::min(x, static_cast<double>(std::numeric_limits<T>::max())));
+}
+
+double inverse_root(double mean) {
+  return 1 / std::sqrt(std::max(mean, std::numeric_limits<double>::min()));
+}
+
+// g = g / sqrt(max(R C / mean(R), least^2)), mean(R) at least `least`; the sum of the squares. Each
+// of the two factors gets half of mean(R), and they multiply g one after the other: their product
+// may be infinite where that with g is not.
+template <class T>
+double divide_by_means(ThreadTeam* team, T* g, Factors& f, double least) {
   const auto rows = static_cast<size_t>(f.rows), columns = static_cast<size_t>(f.columns);
   T* const of_columns = reinterpret_cast<T*>(f.column_factors.data());
-  for (size_t j = 0; j < f.column_means.size(); ++j)
-    of_columns[j] = static_cast<T>(1 / std::sqrt(f.column_means[j]));
   for (size_t b = 0; b < static_cast<size_t>(f.batch); ++b) {
     const double* const r = f.row_means.data() + b * rows;
     const double mean =
-        std::max(std::accumulate(r, r + rows, 0.0) / static_cast<double>(rows), least_mean);
-    for (size_t i = 0; i < rows; ++i) f.row_factors[b * rows + i] = std::sqrt(mean / r[i]);
+        std::max(std::accumulate(r, r + rows, 0.0) / static_cast<double>(rows), least);
+    const double half = std::sqrt(std::sqrt(mean));
+    for (size_t i = 0; i < rows; ++i) f.row_factors[b * rows + i] = half * inverse_root(r[i]);
+    for (size_t j = b * columns; j < (b + 1) * columns; ++j)
+      of_columns[j] = finite<T>(half * inverse_root(f.column_means[j]));
   }
-  const T most = static_cast<T>(1 / std::sqrt(least));
+  const T most = static_cast<T>(1 / least);  // infinite for 0
   for_items(team, f.batch * f.rows, f.columns, [&](int64_t at) {
     const auto row = static_cast<size_t>(at);
-    const T of_row = static_cast<T>(f.row_factors[row]);
+    const T of_row = finite<T>(f.row_factors[row]);
     const T* const of_column = of_columns + row / rows * columns;
     T* const u = g + row * columns;
-    for (size_t j = 0; j < columns; ++j) u[j] *= std::min(of_row * of_column[j], most);
+    for (size_t j = 0; j < columns; ++j) {
+      const T bound = std::abs(u[j]) * most, wanted = u[j] * of_row * of_column[j];
+      u[j] = std::max(std::min(wanted, bound), -bound);  // wanted, where bound is 0 times infinity
+    }
     f.row_factors[row] = kernels::sum_of_squares(u, columns);
   });
   return std::accumulate(f.row_factors.begin(), f.row_factors.end(), 0.0);
@@ -111,7 +128,6 @@ Adafactor::State Adafactor::init(const Variables& variables) const {
 }
 
 void Adafactor::begin(State& state, const Gradients& gradients) const {
-  state.rate = next_rate(*this, state);
   state.count.advance(gradients);
 }
 
@@ -123,17 +139,17 @@ void Adafactor::delta(std::span<T> d, State& state, BlockPlace place) const {
   const double t = step_number(state.count, form, place.variable);
   const double fresh = std::pow(t, beta2_decay), n = static_cast<double>(d.size());
   const double pull = state.rate * weight_decay;
-  const double add = as_pytorch ? 0 : epsilon1, least = as_pytorch ? epsilon1 * epsilon1 : 0;
+  const double add = as_pytorch ? 0 : epsilon1, least = as_pytorch ? epsilon1 : 0;
 
   // Gradients turn into u; its squares are added up.
   double u_square = 0;
   if (f.batch > 0) {
     update_means(place.team, d.data(), f, fresh, add);
-    u_square = divide_by_means(place.team, d.data(), f, least, as_pytorch ? epsilon1 : 0);
+    u_square = divide_by_means(place.team, d.data(), f, least);
   } else {
     T* const v = state.v.data<T>() + place.offset;
     const T of_new = static_cast<T>(fresh), added = static_cast<T>(add);
-    const T at_least = static_cast<T>(least);
+    const T at_least = std::max(static_cast<T>(least * least), std::numeric_limits<T>::min());
     u_square = sum_tiles<1>(place.team, d.size(), state.parts,
                             [&](size_t begin, size_t end) -> std::array<double, 1> {
                               for (size_t i = begin; i < end; ++i) {

@@ -47,19 +47,16 @@ AdamState BasicAdam<kDecoupled>::init(const Variables& variables) const {
 }
 
 template <bool kDecoupled>
-void BasicAdam<kDecoupled>::check(State& state) const {
-  (void)next_rate(*this, state);
-  (void)checked_fraction(name, "beta1", beta1.at(state.count.steps));
+void BasicAdam<kDecoupled>::prepare(State& state) const {
+  state.rate = next_rate(*this, state);
+  const double decimal = checked_fraction(name, "beta1", beta1.at(state.count.steps));
+  state.beta1 = rounded(state.dtype, decimal);
+  // 1 - beta is of the rounded number in TensorFlow, of the decimal elsewhere.
+  state.new1 = 1 - (form == RuleForm::tensorflow ? state.beta1 : decimal);
 }
 
 template <bool kDecoupled>
 void BasicAdam<kDecoupled>::begin(State& state, const Gradients& gradients) const {
-  check(state);
-  state.rate = next_rate(*this, state);
-  const double decimal = beta1.at(state.count.steps);
-  state.beta1 = rounded(state.dtype, decimal);
-  // 1 - beta is of the rounded number in TensorFlow, of the decimal elsewhere.
-  state.new1 = 1 - (form == RuleForm::tensorflow ? state.beta1 : decimal);
   state.count.advance(gradients);
   if (!counts_steps(form)) {
     for (size_t i = 0; i < state.corrections.size(); ++i) {

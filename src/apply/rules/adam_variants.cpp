@@ -20,7 +20,6 @@ Adamax::State Adamax::init(const Variables& variables) const {
 }
 
 void Adamax::begin(State& state, const Gradients& gradients) const {
-  state.rate = next_rate(*this, state);
   state.count.advance(gradients);
   for (size_t i = 0; i < state.rates.size(); ++i)
     if (const double t = step_number(state.count, form, i); t > 0)
@@ -62,7 +61,6 @@ Nadam::State Nadam::init(const Variables& variables) const {
 }
 
 void Nadam::begin(State& state, const Gradients& gradients) const {
-  state.rate = next_rate(*this, state);
   state.count.advance(gradients);
   const auto mu = [&](double t) {
     if (form == RuleForm::optax) return beta1;
@@ -117,7 +115,6 @@ RAdam::State RAdam::init(const Variables& variables) const {
 }
 
 void RAdam::begin(State& state, const Gradients& gradients) const {
-  state.rate = next_rate(*this, state);
   state.count.advance(gradients);
   const double r_inf = 2 / (1 - beta2) - 1;
   for (size_t i = 0; i < state.weights.size(); ++i) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "apply/rules/common.h"
+
 namespace rein {
 
 static_assert(Rule<ClipUpdates>);
@@ -14,19 +16,13 @@ ClipUpdates::State ClipUpdates::init(const Variables& variables) const {
                     name),
         Where{});
   State state;
-  state.rule = rule.init(variables);
+  state.rule = init_inside(name, rule, variables);
   state.clip = clip.init(variables);
   return state;
 }
 
-void ClipUpdates::begin(State& state, const Gradients& gradients) const {
-  rule.begin(state.rule, gradients);
-  ++state.steps;
-}
-
 void ClipUpdates::deltas(Gradients& all, State& state, const Variables& variables,
                          StepInfo& info) const {
-  rule.deltas(all, state.rule, variables, info);
   info.step = state.steps;
   if (!info.skip) clip.update(all, state.clip, variables, info);
 }

@@ -26,6 +26,9 @@ void check_from_zero(std::string_view rule, std::string_view setting, double val
 void check_form(std::string_view rule, RuleForm form, std::initializer_list<RuleForm> known);
 /// That a rule for some of the variables does not move the others.
 void check_part(std::string_view rule, const AnyRule& part);
+/// The state of the rule inside another, which must not be or have one that `moves_alone`.
+AnyRule::State init_inside(std::string_view around, const AnyRule& rule,
+                           const Variables& variables);
 /// Learning rate, weight decay and the numbers that the rules have in common.
 template <class R>
 void check_settings(const R& rule) {

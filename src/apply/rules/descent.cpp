@@ -15,7 +15,6 @@ GradientDescent::State GradientDescent::init(const Variables& variables) const {
 }
 
 void GradientDescent::begin(State& state, const Gradients& gradients) const {
-  state.rate = next_rate(*this, state);
   state.count.advance(gradients);
 }
 
@@ -44,15 +43,12 @@ Momentum::State Momentum::init(const Variables& variables) const {
   return state;
 }
 
-void Momentum::check(State& state) const {
-  (void)next_rate(*this, state);
-  (void)checked_fraction(name, "momentum", momentum.at(state.count.steps));
+void Momentum::prepare(State& state) const {
+  state.rate = next_rate(*this, state);
+  state.momentum = checked_fraction(name, "momentum", momentum.at(state.count.steps));
 }
 
 void Momentum::begin(State& state, const Gradients& gradients) const {
-  check(state);
-  state.rate = next_rate(*this, state);
-  state.momentum = momentum.at(state.count.steps);
   state.count.advance(gradients);
 }
 

@@ -32,12 +32,9 @@ Ftrl::State Ftrl::init(const Variables& variables) const {
   return state;
 }
 
-void Ftrl::check(State& state) const { rate_above_zero(next_rate(*this, state)); }
+void Ftrl::prepare(State& state) const { state.rate = rate_above_zero(next_rate(*this, state)); }
 
-void Ftrl::begin(State& state, const Gradients& gradients) const {
-  state.rate = rate_above_zero(next_rate(*this, state));
-  state.count.advance(gradients);
-}
+void Ftrl::begin(State& state, const Gradients& gradients) const { state.count.advance(gradients); }
 
 template <class T>
 void Ftrl::delta(std::span<T> d, State& state, BlockPlace place) const {

@@ -33,12 +33,11 @@ RuleGroups::State RuleGroups::init(const Variables& variables) const {
   return state;
 }
 
-void RuleGroups::check(State& state) const {
-  for (size_t g = 0; g <= groups.size(); ++g) rule_of(g).check(state.states[g]);
+void RuleGroups::prepare(State& state) const {
+  for (size_t g = 0; g <= groups.size(); ++g) rule_of(g).prepare(state.states[g]);
 }
 
 void RuleGroups::begin(State& state, const Gradients& gradients) const {
-  check(state);
   for (size_t g = 0; g <= groups.size(); ++g) rule_of(g).begin(state.states[g], gradients);
 }
 

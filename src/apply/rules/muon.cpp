@@ -123,15 +123,13 @@ Muon::State Muon::init(const Variables& variables) const {
   return state;
 }
 
-void Muon::check(State& state) const {
-  (void)next_rate(*this, state);
-  others.check(state.others);
+void Muon::prepare(State& state) const {
+  state.rate = next_rate(*this, state);
+  others.prepare(state.others);
 }
 
 void Muon::begin(State& state, const Gradients& gradients) const {
-  const double rate = next_rate(*this, state);
   others.begin(state.others, gradients);
-  state.rate = rate;
   state.count.advance(gradients);
 }
 

@@ -21,7 +21,6 @@ RMSProp::State RMSProp::init(const Variables& variables) const {
 }
 
 void RMSProp::begin(State& state, const Gradients& gradients) const {
-  state.rate = next_rate(*this, state);
   state.count.advance(gradients);
 }
 
@@ -76,7 +75,6 @@ Adagrad::State Adagrad::init(const Variables& variables) const {
 }
 
 void Adagrad::begin(State& state, const Gradients& gradients) const {
-  state.rate = next_rate(*this, state);
   state.count.advance(gradients);
 }
 
@@ -112,7 +110,6 @@ Adadelta::State Adadelta::init(const Variables& variables) const {
 }
 
 void Adadelta::begin(State& state, const Gradients& gradients) const {
-  state.rate = next_rate(*this, state);
   state.count.advance(gradients);
 }
 

@@ -19,7 +19,6 @@ ScheduleFreeAdamW::State ScheduleFreeAdamW::init(const Variables& variables) con
 }
 
 void ScheduleFreeAdamW::begin(State& state, const Gradients& gradients) const {
-  state.rate = next_rate(*this, state);
   state.count.advance(gradients);
   state.largest_rate = std::max(state.largest_rate, state.rate);
   const double weight = std::pow(static_cast<double>(state.count.steps), average_power) *

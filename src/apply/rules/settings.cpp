@@ -78,4 +78,17 @@ void check_part(std::string_view rule, const AnyRule& part) {
         Where{});
 }
 
+AnyRule::State init_inside(std::string_view around, const AnyRule& rule,
+                           const Variables& variables) {
+  if (const std::string_view lone = rule.lone_part(); !lone.empty())
+    throw InvalidArgument(
+        around,
+        fmt::format("{0} keeps the parameters between its own average and where it is going, so "
+                    "that nothing else may move or average them; train with it alone and evaluate "
+                    "with its average, or put AdamW into {1}",
+                    lone, around),
+        Where{});
+  return rule.init(variables);
+}
+
 }  // namespace rein

@@ -17,10 +17,7 @@ Lion::State Lion::init(const Variables& variables) const {
   return state;
 }
 
-void Lion::begin(State& state, const Gradients& gradients) const {
-  state.rate = next_rate(*this, state);
-  state.count.advance(gradients);
-}
+void Lion::begin(State& state, const Gradients& gradients) const { state.count.advance(gradients); }
 
 template <class T>
 void Lion::delta(std::span<T> d, State& state, BlockPlace place) const {

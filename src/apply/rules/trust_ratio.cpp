@@ -21,10 +21,7 @@ Lamb::State Lamb::init(const Variables& variables) const {
   return state;
 }
 
-void Lamb::begin(State& state, const Gradients& gradients) const {
-  state.rate = next_rate(*this, state);
-  state.count.advance(gradients);
-}
+void Lamb::begin(State& state, const Gradients& gradients) const { state.count.advance(gradients); }
 
 template <class T>
 void Lamb::delta(std::span<T> d, State& state, BlockPlace place) const {
@@ -76,10 +73,7 @@ Lars::State Lars::init(const Variables& variables) const {
   return state;
 }
 
-void Lars::begin(State& state, const Gradients& gradients) const {
-  state.rate = next_rate(*this, state);
-  state.count.advance(gradients);
-}
+void Lars::begin(State& state, const Gradients& gradients) const { state.count.advance(gradients); }
 
 template <class T>
 void Lars::delta(std::span<T> d, State& state, BlockPlace place) const {

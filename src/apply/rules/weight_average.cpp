@@ -32,22 +32,18 @@ void copy_block(const Variables& variables, Slot& slot) {
   });
 }
 
-// a += share (w - a).
+// a += share (w - a), and then w = a if it is to be handed back.
 template <class T>
-void take_in(std::span<const T> w, Slot& average, double share, ThreadTeam& team) {
+void move_average(Slot& average, std::span<T> w, double share, bool hand_back, ThreadTeam& team) {
   T* const a = average.data<T>();
   const T part = static_cast<T>(share);
   for_tiles(&team, w.size(), [&](size_t begin, size_t end) {
-    for (size_t i = begin; i < end; ++i) a[i] = part == 1 ? w[i] : a[i] + part * (w[i] - a[i]);
+    if (part == 1)
+      std::copy(w.data() + begin, w.data() + end, a + begin);
+    else if (part != 0)
+      for (size_t i = begin; i < end; ++i) a[i] += part * (w[i] - a[i]);
+    if (hand_back) std::copy(a + begin, a + end, w.data() + begin);
   });
-}
-
-// w = a.
-template <class T>
-void hand_back(std::span<T> w, Slot& average, ThreadTeam& team) {
-  const T* const a = average.data<T>();
-  for_tiles(&team, w.size(),
-            [&](size_t begin, size_t end) { std::copy(a + begin, a + end, w.data() + begin); });
 }
 
 // How many updates an average has had after so many steps.
@@ -55,6 +51,7 @@ int64_t updates(const WeightAverage& rule, int64_t steps) {
   return steps < rule.first ? 0 : 1 + (steps - rule.first) / rule.every;
 }
 
+// Of the present weights, at the n-th update.
 double share(const WeightAverage& rule, int64_t update) {
   const auto n = static_cast<double>(update);
   switch (rule.averaging) {
@@ -86,31 +83,23 @@ WeightAverage::State WeightAverage::init(const Variables& variables) const {
   check_count(name, "every", every, 1);
   check_count(name, "overwrite_every", overwrite_every, 0);
   State state;
-  state.rule = rule.init(variables);
+  state.rule = init_inside(name, rule, variables);
   state.average = Slot("average", variables);
   return state;
 }
 
-void WeightAverage::begin(State& state, const Gradients& gradients) const {
-  rule.begin(state.rule, gradients);
-  ++state.steps;
-}
-
 void WeightAverage::before(State& state, const Variables& variables) const {
-  rule.before(state.rule, variables);
   const bool wanted = averaging == Averaging::from_initial || averaging == Averaging::warming;
   if (wanted && state.steps == first) copy_block(variables, state.average);
 }
 
 template <class T>
 void WeightAverage::after(State& state, std::span<T> parameters, ThreadTeam& team) const {
-  rule.after(state.rule, parameters, team);
   const int64_t n = updates(*this, state.steps);
-  if (n == 0) return;
-  if (n != updates(*this, state.steps - 1))
-    take_in<T>(parameters, state.average, share(*this, n), team);
-  if (overwrite_every > 0 && state.steps % overwrite_every == 0)
-    hand_back(parameters, state.average, team);
+  const bool due = n != updates(*this, state.steps - 1);
+  const bool overwrite = n > 0 && overwrite_every > 0 && state.steps % overwrite_every == 0;
+  if (due || overwrite)
+    move_average(state.average, parameters, due ? share(*this, n) : 0, overwrite, team);
 }
 template void WeightAverage::after(State&, std::span<float>, ThreadTeam&) const;
 template void WeightAverage::after(State&, std::span<double>, ThreadTeam&) const;
@@ -126,27 +115,23 @@ Lookahead::State Lookahead::init(const Variables& variables) const {
   if (!(slow_step_size >= 0 && slow_step_size <= 1))
     reject(name, "slow_step_size", "in [0, 1]", slow_step_size);
   State state;
-  state.rule = rule.init(variables);
+  state.rule = init_inside(name, rule, variables);
   state.slow = Slot("slow", variables);
+  if (reset_state) state.rule.pack(state.fresh);
   return state;
 }
 
-void Lookahead::begin(State& state, const Gradients& gradients) const {
-  rule.begin(state.rule, gradients);
-  ++state.steps;
-}
-
 void Lookahead::before(State& state, const Variables& variables) const {
-  rule.before(state.rule, variables);
   if (state.steps == 1) copy_block(variables, state.slow);
 }
 
 template <class T>
 void Lookahead::after(State& state, std::span<T> parameters, ThreadTeam& team) const {
-  rule.after(state.rule, parameters, team);
   if (state.steps % sync_period != 0) return;
-  take_in<T>(parameters, state.slow, slow_step_size, team);
-  hand_back(parameters, state.slow, team);
+  move_average(state.slow, parameters, slow_step_size, true, team);
+  if (!reset_state) return;
+  state.fresh.rewind();
+  state.rule.unpack(state.fresh);
 }
 template void Lookahead::after(State&, std::span<float>, ThreadTeam&) const;
 template void Lookahead::after(State&, std::span<double>, ThreadTeam&) const;

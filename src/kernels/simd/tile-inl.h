@@ -124,7 +124,8 @@ HWY_INLINE void call_tile(int64_t n, int64_t first, const F& f) {
 }
 
 /// Calls `f.template tile<R>(first)` for [from, to) cut into nearly equal blocks of at most
-/// kTileRows rows.
+/// kTileRows rows. A block has one row only if there is no other: a single row has more turns than
+/// several (`kTurns`), so its bits would depend on how rows are grouped.
 template <class F>
 HWY_INLINE void for_row_blocks(int64_t from, int64_t to, const F& f) {
   const int64_t n = to - from, blocks = (n + kTileRows - 1) / kTileRows;

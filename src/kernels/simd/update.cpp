@@ -96,12 +96,16 @@ void combine_two(double a, const float* x, double b, const float* y, float* out,
 }
 
 // Calls step(d, x) for vectors x of all arrays side by side; the first kStored are stored again.
-template <size_t kStored, class Step, class... Read>
+template <size_t kStored, bool kPrefetch = false, class Step, class... Read>
 HWY_INLINE void step_through(float* const (&stored)[kStored], size_t n, const Step& step,
                              const Read*... read) {
   const D d;
   size_t i = 0;
   for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
+    if constexpr (kPrefetch) {
+      (prefetch(read + i), ...);
+      for (float* array : stored) prefetch(array + i);
+    }
     V x[kStored + sizeof...(Read)];
     size_t k = 0;
     for (; k < kStored; ++k) x[k] = hn::LoadU(d, stored[k] + i);
@@ -142,6 +146,17 @@ struct Adam {
   HWY_INLINE void operator()(D, V (&x)[3]) const {
     moments(x[0], x[1], x[2]);
     x[0] = delta(x[1], x[2]);
+  }
+};
+
+// With the factor of the gradient, and the addition to the parameters.
+struct AdamUpdate : Adam {
+  V scale;
+  HWY_INLINE AdamUpdate(D d, const AdamNumbers& a, float f) : Adam(d, a), scale(hn::Set(d, f)) {}
+
+  HWY_INLINE void operator()(D, V (&x)[4]) const {
+    moments(hn::Mul(x[3], scale), x[1], x[2]);
+    x[0] = hn::Add(x[0], delta(x[1], x[2]));
   }
 };
 
@@ -233,36 +248,13 @@ void ftrl_step(float* g, float* n, float* z, const float* w, const FtrlNumbers& 
   step_through<3>({g, n, z}, size, Ftrl(D(), a), w);
 }
 
-template <bool kPrefetch>
-void adam_stream(const float* g, float factor, float* w, float* m, float* v, const AdamNumbers& a,
-                 size_t n) {
-  const D d;
-  const Adam adam(d, a);
-  const V f = hn::Set(d, factor);
-  const auto step = [&](V gradient, V& mean, V& square, V parameters) HWY_ATTR {
-    adam.moments(hn::Mul(gradient, f), mean, square);
-    return hn::Add(parameters, adam.delta(mean, square));
-  };
-  size_t i = 0;
-  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
-    if constexpr (kPrefetch) prefetch(g + i), prefetch(m + i), prefetch(v + i), prefetch(w + i);
-    V mean = hn::LoadU(d, m + i), square = hn::LoadU(d, v + i);
-    hn::StoreU(step(hn::LoadU(d, g + i), mean, square, hn::LoadU(d, w + i)), d, w + i);
-    hn::StoreU(mean, d, m + i);
-    hn::StoreU(square, d, v + i);
-  }
-  if (const size_t rest = n - i; rest > 0) {
-    V mean = load_first(d, m + i, rest), square = load_first(d, v + i, rest);
-    const V moved = step(load_first(d, g + i, rest), mean, square, load_first(d, w + i, rest));
-    store_first(moved, d, w + i, rest);
-    store_first(mean, d, m + i, rest);
-    store_first(square, d, v + i, rest);
-  }
-}
-
 void adam_whole(const float* g, float factor, float* w, float* m, float* v, const AdamNumbers& a,
                 size_t n) {
-  (prefetch_pays() ? adam_stream<true> : adam_stream<false>)(g, factor, w, m, v, a, n);
+  const AdamUpdate step(D(), a, factor);
+  if (prefetch_pays())
+    step_through<3, true>({w, m, v}, n, step, g);
+  else
+    step_through<3>({w, m, v}, n, step, g);
 }
 
 }  // namespace

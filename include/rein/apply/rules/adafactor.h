@@ -39,8 +39,8 @@ struct Adafactor {
     struct Factors {
       int64_t batch = 0, rows = 0, columns = 0;
       std::vector<double> row_means, column_means;  // R, C
-      std::vector<double> row_factors;              // sqrt(mean(R) / R); afterwards sums of u^2
-      Buffer column_factors;                        // 1 / sqrt of C, in the type of the variables
+      std::vector<double> row_factors;              // mean(R)^(1/4) / sqrt(R); then sums of u^2
+      Buffer column_factors;                        // the same of C, in the type of the variables
       template <class Self, class F>
       static void fields(Self& self, F&& f) {
         f("row_means", self.row_means);

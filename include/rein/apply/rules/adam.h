@@ -63,7 +63,7 @@ struct BasicAdam {
   using State = AdamState;
   SparseUpdate sparse_update() const { return sparse.value_or(SparseUpdate::dense); }
   State init(const Variables& variables) const;
-  void check(State& state) const;
+  void prepare(State& state) const;
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;

@@ -34,28 +34,11 @@ struct ClipUpdates {
       f("steps", self.steps);
     }
   };
-  SparseUpdate sparse_update(State& state, size_t variable) const {
-    return rule.sparse_update(state.rule, variable);
-  }
-  bool whole_variable(State& state, size_t variable) const {
-    return rule.whole_variable(state.rule, variable);
-  }
   /// Throws InvalidArgument for a rule that moves parameters other than by deltas: WeightAverage
-  /// and Lookahead go around this one.
+  /// and Lookahead go around this one, and ScheduleFreeAdamW alone.
   State init(const Variables& variables) const;
-  void check(State& state) const { rule.check(state.rule); }
-  void begin(State& state, const Gradients& gradients) const;
-  void before(State& state, const Variables& variables) const {
-    rule.before(state.rule, variables);
-  }
-  template <class T>
-  void delta(std::span<T> d, State& state, BlockPlace place) const {
-    rule.delta(d, state.rule, place);
-  }
+  void begin(State& state, const Gradients&) const { ++state.steps; }
   void deltas(Gradients& all, State& state, const Variables& variables, StepInfo& info) const;
-  Tensor average(State& state, const Variable& variable) const {
-    return rule.average(state.rule, variable);
-  }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {

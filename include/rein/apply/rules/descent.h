@@ -68,7 +68,7 @@ struct Momentum {
     return sparse.value_or(form == RuleForm::tensorflow ? SparseUpdate::rows : SparseUpdate::dense);
   }
   State init(const Variables& variables) const;
-  void check(State& state) const;
+  void prepare(State& state) const;
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;

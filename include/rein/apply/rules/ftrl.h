@@ -37,7 +37,7 @@ struct Ftrl {
   SparseUpdate sparse_update() const { return sparse.value_or(SparseUpdate::rows); }
   /// Throws InvalidArgument for a positive learning_rate_power too.
   State init(const Variables& variables) const;
-  void check(State& state) const;
+  void prepare(State& state) const;
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;

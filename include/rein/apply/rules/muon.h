@@ -22,15 +22,14 @@ std::string_view to_string(MuonScale scale);
 ///
 /// which brings all singular values of u near 1:
 ///  - pytorch: as written, which is the authors' own;
-///  - optax: Nesterov's u = (1 - momentum) g / (1 - momentum^t) + momentum a / (1 -
-///  momentum^(t+1)),
-///    t counted for each variable (its learning rate has no default).
-/// Only variables with two axes whose name matches
-/// `matrices` (`matches`, in rein/base/text.h) are treated so, the rest by the rule `others`:
-/// biases and, as the authors advise, embeddings and the output layer. `column_blocks` is the
-/// number of matrices that stand side by side in one variable and are made orthogonal each on its
-/// own: 4 for the weights of an LSTM, 3 of a GRU. Products are taken in the type of the variables.
-/// Sparse: as the dense gradient.
+///  - optax: both terms of Nesterov's u corrected for their bias, the first divided by
+///    1 - momentum^t, the second by 1 - momentum^(t+1), t counted for each variable (its learning
+///    rate has no default).
+/// Only variables with two axes whose name matches `matrices` (`matches`, in rein/base/text.h) are
+/// treated so, the rest by the rule `others`: biases and, as the authors advise, embeddings and the
+/// output layer. `column_blocks` is the number of matrices that stand side by side in one variable
+/// and are made orthogonal each on its own: 4 for the weights of an LSTM, 3 of a GRU. Products are
+/// taken in the type of the variables. Sparse: as the dense gradient.
 struct Muon {
   static constexpr std::string_view name = "Muon";
   Schedule learning_rate = 0.02;
@@ -62,7 +61,7 @@ struct Muon {
   bool whole_variable(State& state, size_t variable) const;
   /// Throws InvalidArgument too if the columns of a matrix cannot be cut into `column_blocks`.
   State init(const Variables& variables) const;
-  void check(State& state) const;
+  void prepare(State& state) const;
   void begin(State& state, const Gradients& gradients) const;
   void before(State& state, const Variables& variables) const;
   template <class T>

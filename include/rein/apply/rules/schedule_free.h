@@ -13,10 +13,11 @@ namespace rein {
 ///     y += c (z - y) - lr (1 - beta1 (1 - c)) u, then z -= lr u
 ///
 /// lr_max is the largest learning rate so far; warm up with a schedule, and never decay it. To
-/// evaluate or to save, take the average: `average`.
-/// t is the number of steps. Sparse: as the dense gradient.
+/// evaluate or to save, take the average: `average`. WeightAverage, Lookahead and ClipUpdates
+/// refuse to go around it. t is the number of steps. Sparse: as the dense gradient.
 struct ScheduleFreeAdamW {
   static constexpr std::string_view name = "ScheduleFreeAdamW";
+  static constexpr bool moves_alone = true;
   Schedule learning_rate = 2.5e-3;
   double beta1 = 0.9, beta2 = 0.999;
   double epsilon = 1e-8;

@@ -44,8 +44,9 @@ struct Lion {
 /// Every weight has a step of its own, that grows by `increase` while the gradient keeps its sign
 /// and shrinks by `decrease` when it changes; then the weight also waits for one step (Riedmiller,
 /// Braun: "A direct adaptive method for faster backpropagation learning", 1993; torch.optim.Rprop,
-/// without weight backtracking). For gradients of whole data sets: noise changes signs.
-/// Sparse: as the dense gradient.
+/// without weight backtracking). For gradients of whole data sets: noise changes signs. There is no
+/// learning rate: PyTorch's is the first step of every weight, `initial_step`, and nothing that
+/// changes it later has an effect. Sparse: as the dense gradient.
 struct Rprop {
   static constexpr std::string_view name = "Rprop";
   double initial_step = 0.01;

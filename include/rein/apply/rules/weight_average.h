@@ -16,8 +16,7 @@ enum class Averaging : uint8_t {
 };
 std::string_view to_string(Averaging averaging);
 
-/// Moves the parameters w by `rule` (not by ScheduleFreeAdamW, which averages by itself) and keeps
-/// an average a of them, to evaluate with or to save:
+/// Moves the parameters w by `rule` and keeps an average a of them, to evaluate with or to save:
 ///
 ///     a += share (w - a)   after the steps first, first + every, first + 2 every, ...
 ///
@@ -27,6 +26,8 @@ std::string_view to_string(Averaging averaging);
 ///
 ///     Step train = record(cost, vars, chain(), WeightAverage{.rule = Adam{}, .decay = 0.99});
 ///     train.with_averages([&] { evaluate(); });
+///
+/// Throws InvalidArgument, as all rules around others, for ScheduleFreeAdamW inside.
 struct WeightAverage {
   static constexpr std::string_view name = "WeightAverage";
   AnyRule rule;
@@ -46,29 +47,9 @@ struct WeightAverage {
       f("average", self.average);
     }
   };
-  SparseUpdate sparse_update(State& state, size_t variable) const {
-    return rule.sparse_update(state.rule, variable);
-  }
-  bool whole_variable(State& state, size_t variable) const {
-    return rule.whole_variable(state.rule, variable);
-  }
   State init(const Variables& variables) const;
-  void check(State& state) const { rule.check(state.rule); }
-  void begin(State& state, const Gradients& gradients) const;
+  void begin(State& state, const Gradients&) const { ++state.steps; }
   void before(State& state, const Variables& variables) const;
-  template <class T>
-  void delta(std::span<T> d, State& state, BlockPlace place) const {
-    rule.delta(d, state.rule, place);
-  }
-  bool sees_deltas() const { return rule.sees_deltas(); }
-  void deltas(Gradients& all, State& state, const Variables& variables, StepInfo& info) const {
-    rule.deltas(all, state.rule, variables, info);
-  }
-  template <class T>
-  bool update(std::span<const T> gradient, double scale, T* parameters, State& state,
-              BlockPlace place) const {
-    return rule.update(gradient, scale, parameters, state.rule, place);
-  }
   template <class T>
   void after(State& state, std::span<T> parameters, ThreadTeam& team) const;
   Tensor average(const State& state, const Variable& variable) const;
@@ -86,18 +67,21 @@ struct WeightAverage {
 
 /// Moves the parameters by `rule`, and after every `sync_period` steps takes back a part of the
 /// way: slow += slow_step_size (w - slow), then w = slow. `slow` begins as the parameters before
-/// the first step, and is what to evaluate with. Zhang et al.: "Lookahead optimizer: k steps
-/// forward, 1 step back", 2019; optax.lookahead.
+/// the first step, and is what to evaluate with. With `reset_state` the rule then forgets all that
+/// it remembers, its steps included, for one more copy of it in memory. Zhang et al.: "Lookahead
+/// optimizer: k steps forward, 1 step back", 2019; optax.lookahead.
 struct Lookahead {
   static constexpr std::string_view name = "Lookahead";
   AnyRule rule;
   int64_t sync_period = 6;
   double slow_step_size = 0.5;  // in [0, 1]
+  bool reset_state = false;
 
   struct State {
     AnyRule::State rule;
     int64_t steps = 0;
-    Slot slow;  // "slow"
+    Slot slow;     // "slow"
+    Packed fresh;  // what the rule remembers before its first step
     template <class Self, class F>
     static void fields(Self& self, F&& f) {
       f("rule", self.rule);
@@ -105,29 +89,9 @@ struct Lookahead {
       f("slow", self.slow);
     }
   };
-  SparseUpdate sparse_update(State& state, size_t variable) const {
-    return rule.sparse_update(state.rule, variable);
-  }
-  bool whole_variable(State& state, size_t variable) const {
-    return rule.whole_variable(state.rule, variable);
-  }
   State init(const Variables& variables) const;
-  void check(State& state) const { rule.check(state.rule); }
-  void begin(State& state, const Gradients& gradients) const;
+  void begin(State& state, const Gradients&) const { ++state.steps; }
   void before(State& state, const Variables& variables) const;
-  template <class T>
-  void delta(std::span<T> d, State& state, BlockPlace place) const {
-    rule.delta(d, state.rule, place);
-  }
-  bool sees_deltas() const { return rule.sees_deltas(); }
-  void deltas(Gradients& all, State& state, const Variables& variables, StepInfo& info) const {
-    rule.deltas(all, state.rule, variables, info);
-  }
-  template <class T>
-  bool update(std::span<const T> gradient, double scale, T* parameters, State& state,
-              BlockPlace place) const {
-    return rule.update(gradient, scale, parameters, state.rule, place);
-  }
   template <class T>
   void after(State& state, std::span<T> parameters, ThreadTeam& team) const;
   Tensor average(const State& state, const Variable& variable) const;
@@ -137,6 +101,7 @@ struct Lookahead {
     f("rule", self.rule);
     f("sync_period", self.sync_period);
     f("slow_step_size", self.slow_step_size);
+    f("reset_state", self.reset_state);
   }
 };
 
