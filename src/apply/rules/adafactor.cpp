@@ -91,16 +91,19 @@ double divide_by_means(ThreadTeam* team, T* g, Factors& f, double least) {
     for (size_t j = b * columns; j < (b + 1) * columns; ++j)
       of_columns[j] = finite<T>(half * inverse_root(f.column_means[j]));
   }
-  const T most = static_cast<T>(1 / least);  // infinite for 0
+  const T most = finite<T>(1 / least);
   for_items(team, f.batch * f.rows, f.columns, [&](int64_t at) {
     const auto row = static_cast<size_t>(at);
     const T of_row = finite<T>(f.row_factors[row]);
     const T* const of_column = of_columns + row / rows * columns;
     T* const u = g + row * columns;
-    for (size_t j = 0; j < columns; ++j) {
-      const T bound = std::abs(u[j]) * most, wanted = u[j] * of_row * of_column[j];
-      u[j] = std::max(std::min(wanted, bound), -bound);  // wanted, where bound is 0 times infinity
-    }
+    if (least == 0)
+      for (size_t j = 0; j < columns; ++j) u[j] = u[j] * of_row * of_column[j];
+    else
+      for (size_t j = 0; j < columns; ++j) {
+        const T bound = std::abs(u[j]) * most, wanted = u[j] * of_row * of_column[j];
+        u[j] = std::max(std::min(wanted, bound), -bound);
+      }
     f.row_factors[row] = kernels::sum_of_squares(u, columns);
   });
   return std::accumulate(f.row_factors.begin(), f.row_factors.end(), 0.0);
