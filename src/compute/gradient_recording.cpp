@@ -12,21 +12,29 @@ struct GradientRecording::Made {
   size_t forward_nodes;
 };
 
-GradientRecording::Made GradientRecording::make(const ModelFunction& function,
-                                                std::span<const Spec> inputs, Variables& variables,
-                                                ThreadTeam& team, Seed seed, Where where) {
-  Recorded r = trace(function, inputs, seed, where);
+Values parameters_of(Graph& graph, Variables& variables) {
+  Values parameters;
+  for (size_t i = 0; i < variables.size(); ++i) parameters.push_back(graph.parameter(variables[i]));
+  return parameters;
+}
+
+TracedGradients trace_gradients(Recorded r, Variables& variables, Where where) {
   if (r.outputs[0].spec().size() != 1)
     throw InvalidArgument("record",
                           fmt::format("the loss is {}, not one number; take reduce_mean",
                                       to_string(r.outputs[0].spec())),
                           where);
-  Values parameters;
-  for (size_t i = 0; i < variables.size(); ++i)
-    parameters.push_back(r.graph->parameter(variables[i]));
-  const size_t metric_count = r.outputs.size() - 1;
+  const Values parameters = parameters_of(*r.graph, variables);
   const size_t forward_nodes = r.graph->nodes().size();
-  const Cotangents found = r.graph->gradients(r.outputs[0], parameters, where);
+  Cotangents gradients = r.graph->gradients(r.outputs[0], parameters, where);
+  return {std::move(r), forward_nodes, std::move(gradients)};
+}
+
+GradientRecording::Made GradientRecording::make(TracedGradients traced, ThreadTeam& team,
+                                                Where where) {
+  Recorded& r = traced.recorded;
+  const Cotangents& found = traced.gradients;
+  const size_t metric_count = r.outputs.size() - 1;
   std::vector<Slot> slots;
   for (size_t i = 0; i < found.size(); ++i) {
     if (!found[i]) continue;
@@ -43,12 +51,17 @@ GradientRecording::Made GradientRecording::make(const ModelFunction& function,
   if (slots.empty())
     throw InvalidArgument("record", "the loss depends on none of the variables", where);
   return {Recording(std::move(r.graph), std::move(r.inputs), std::move(r.outputs), team),
-          std::move(slots), metric_count, forward_nodes};
+          std::move(slots), metric_count, traced.forward_nodes};
 }
 
 GradientRecording::GradientRecording(const ModelFunction& function, std::span<const Spec> inputs,
                                      Variables& variables, ThreadTeam& team, Seed seed, Where where)
-    : GradientRecording(make(function, inputs, variables, team, seed, where), variables) {}
+    : GradientRecording(trace_gradients(trace(function, inputs, seed, where), variables, where),
+                        variables, team, where) {}
+
+GradientRecording::GradientRecording(TracedGradients traced, Variables& variables, ThreadTeam& team,
+                                     Where where)
+    : GradientRecording(make(std::move(traced), team, where), variables) {}
 
 GradientRecording::GradientRecording(Made made, Variables& variables)
     : recording_(std::move(made.recording)),

@@ -213,7 +213,8 @@ Cotangents Graph::gradients(Value y, std::span<const Value> xs, Where where) {
       dout.push_back(c.rows ? Inflow::to_dense(*c.rows, where) : c.value);
     }
     const size_t before = nodes_.size();
-    const Cotangents d = op->vjp(attributes.get(), {in, out, dout, needed});
+    const Cotangents d =
+        op->vjp(attributes.get(), {in, out, dout, needed, options_.examples_apart});
     // Whoever asked for the gradient is the caller of what the rule is made of.
     for (size_t k = before; k < nodes_.size(); ++k) nodes_[k].where = where;
     if (d.size() != in.size())

@@ -119,8 +119,12 @@ size_t Recording::arena_bytes() const {
 size_t Recording::instruction_count() const { return plan_->instructions.size(); }
 const Graph& Recording::graph() const { return *plan_->graph; }
 
-Recorded trace(const ModelFunction& function, std::span<const Spec> specs, Seed seed, Where where) {
-  Recorded r{std::make_unique<Graph>(GraphOptions{.eager = false, .seed = seed}), {}, {}};
+Recorded trace(const ModelFunction& function, std::span<const Spec> specs, Seed seed, Where where,
+               bool examples_apart) {
+  Recorded r{std::make_unique<Graph>(
+                 GraphOptions{.eager = false, .seed = seed, .examples_apart = examples_apart}),
+             {},
+             {}};
   for (const Spec& spec : specs) r.inputs.push_back(r.graph->input(spec));
   r.outputs = function(r.inputs);
   if (r.outputs.empty()) throw InvalidArgument("record", "the function returned nothing", where);

@@ -4,9 +4,13 @@
 
 #include <cmath>
 #include <cstring>
+#include <utility>
 
+#include "compute/example_gradients.h"
+#include "compute/example_map.h"
 #include "process/l2.h"
 #include "process/measured.h"
+#include "train/clip_examples.h"
 
 namespace rein {
 namespace {
@@ -32,31 +36,58 @@ ExampleGradients::ExampleGradients(const ModelFunction& losses, std::span<const 
                                    const PerExample& settings, Where where)
     : batch_(batch.begin(), batch.end()),
       settings_(settings),
-      one_(checked(losses, where), of_one_example(batch, where), variables, team, seed, where),
-      norms_of_one_(variables),
-      sum_(variables),
-      inputs_(batch.size()),
-      norms_(static_cast<size_t>(batch[0].shape[0])) {}
+      variables_(variables),
+      team_(team),
+      inputs_(batch.size()) {
+  const size_t before = variables.size();
+  one_example_ = trace(losses, of_one_example(batch, where), seed, where);
+  check_losses(*one_example_, where);
+  norms_.resize(static_cast<size_t>(batch[0].shape[0]));
+  if (settings.one_by_one)
+    why_loop_ = "per_example.one_by_one is set";
+  else if (norms_.size() == 1)
+    why_loop_ = "a batch is one example";
+  else if (variables.size() != before)
+    why_loop_ = "the cost makes variables";
+  else
+    record_together(losses, seed, where);
+  if (together_) return;
+  loop_.emplace(*std::exchange(one_example_, std::nullopt), variables, team, where);
+}
 
-// The function, which says where its results are not one an example; makes room for the metrics.
-ModelFunction ExampleGradients::checked(const ModelFunction& losses, Where where) {
-  return [this, &losses, where](std::span<const Value> in) {
-    const Values out = losses(in);
-    for (size_t i = 0; i < out.size(); ++i) {
-      if (!out[i].defined()) continue;  // the recording complains
-      Spec spec = out[i].spec();
-      if (spec.shape.rank() == 0 || spec.shape[0] != 1 || (i == 0 && spec.shape.rank() != 1))
-        throw InvalidArgument(
-            "record",
-            fmt::format("with per_example the cost returns one loss an example, [batch], and "
-                        "metrics [batch, ...]; result {} of one example is {}",
-                        i, to_string(spec)),
-            where);
-      spec.shape[0] = batch_[0].shape[0];
-      if (i > 0) metrics_.emplace_back(spec);
-    }
-    return out;
+// Says where results are not one an example; makes room for the metrics.
+void ExampleGradients::check_losses(const Recorded& one_example, Where where) {
+  const Values& out = one_example.outputs;
+  for (size_t i = 0; i < out.size(); ++i) {
+    Spec spec = out[i].spec();
+    if (spec.shape.rank() == 0 || spec.shape[0] != 1 || (i == 0 && spec.shape.rank() != 1))
+      throw InvalidArgument(
+          "record",
+          fmt::format("with per_example the cost returns one loss an example, [batch], and "
+                      "metrics [batch, ...]; result {} of one example is {}",
+                      i, to_string(spec)),
+          where);
+    spec.shape[0] = batch_[0].shape[0];
+    if (i > 0) metrics_.emplace_back(spec);
+  }
+}
+
+// Or says why not.
+void ExampleGradients::record_together(const ModelFunction& losses, Seed seed, Where where) try {
+  std::vector<Spec> one_more = batch_;
+  for (Spec& spec : one_more) ++spec.shape[0];
+  Recorded all = trace(losses, batch_, seed, where, true);
+  const Recorded more = trace(losses, one_more, seed, where, true);
+  const auto clip = [&](const Values& norms) {
+    const ClippedNorms clipped = clip_examples(norms, settings_.clip_norm);
+    return Values{clipped.factors, clipped.norms};
   };
+  together_.emplace(trace_example_gradients(std::move(all), more, variables_, clip, where),
+                    variables_, team_, where);
+} catch (const ExamplesMixed& e) {
+  why_loop_ = e.what();
+} catch (const InvalidArgument& e) {
+  why_loop_ = fmt::format("the cost does not take batches of other sizes: {}", e.what());
 }
 
 void ExampleGradients::check_inputs(std::span<const Tensor> inputs, Where where) const {
@@ -73,7 +104,7 @@ void ExampleGradients::check_inputs(std::span<const Tensor> inputs, Where where)
 
 std::span<const Tensor> ExampleGradients::example(std::span<const Tensor> inputs, int64_t i) {
   for (size_t k = 0; k < inputs.size(); ++k) {
-    const Spec& spec = one_.recording().input_spec(k);
+    const Spec& spec = loop_->one.recording().input_spec(k);
     inputs_[k] = inputs[k].piece(i * spec.size(), spec.shape);
   }
   return inputs_;
@@ -83,29 +114,51 @@ void ExampleGradients::run(std::span<const Tensor> inputs, uint64_t draw, Where 
   check_inputs(inputs, where);
   loss_ = 0;
   clipped_ = 0;
-  for (size_t i = 0; i < sum_.size(); ++i) sum_.set_kind(i, Gradients::Kind::absent);
+  if (together_)
+    run_together(inputs, draw, where);
+  else
+    run_loop(inputs, draw, where);
   const auto n = static_cast<double>(norms_.size());
+  loss_ /= n;
+  gradients().scale = 1 / (settings_.batch_size > 0 ? settings_.batch_size : n);
+}
+
+void ExampleGradients::run_together(std::span<const Tensor> inputs, uint64_t draw, Where where) {
+  together_->run(inputs, draw, where);
+  const Tensor losses = together_->recording().output(0);
+  visit_float(losses.dtype(), [&](auto zero) {
+    for (const auto loss : losses.flat<decltype(zero)>()) loss_ += double{loss};
+  });
+  const size_t last = together_->metric_count();
+  const Tensor factors = together_->metric(last - 2), norms = together_->metric(last - 1);
+  for (const double factor : factors.flat<double>()) clipped_ += factor < 1;
+  std::ranges::copy(norms.flat<double>(), norms_.begin());
+}
+
+void ExampleGradients::run_loop(std::span<const Tensor> inputs, uint64_t draw, Where where) {
+  GradientRecording& one = loop_->one;
+  Gradients& sum = loop_->sum;
+  for (size_t i = 0; i < sum.size(); ++i) sum.set_kind(i, Gradients::Kind::absent);
   for (size_t i = 0; i < norms_.size(); ++i) {
-    one_.run(example(inputs, static_cast<int64_t>(i)), draw + (uint64_t{i} << 32), where);
-    loss_ += one_.loss() / n;
+    one.run(example(inputs, static_cast<int64_t>(i)), draw + (uint64_t{i} << 32), where);
+    loss_ += one.loss();
     for (size_t k = 0; k < metrics_.size(); ++k) {
-      const Tensor metric = one_.metric(k);
+      const Tensor metric = one.metric(k);
       const size_t bytes = metric.spec().bytes();
       if (bytes > 0)
         std::memcpy(static_cast<std::byte*>(metrics_[k].data()) + i * bytes, metric.data(), bytes);
     }
-    norms_of_one_.take(one_.gradients());
-    norms_[i] = norms_of_one_.global();
+    loop_->norms_of_one.take(one.gradients());
+    norms_[i] = loop_->norms_of_one.global();
     add(norms_[i]);
   }
-  sum_.merge_duplicates();
-  sum_.scale = 1 / (settings_.batch_size > 0 ? settings_.batch_size : n);
+  sum.merge_duplicates();
 }
 
 // Adds the gradient of one example, clipped. One that is left out adds 0: whether the gradient of a
 // variable is absent depends on the model alone.
 void ExampleGradients::add(double norm) {
-  Gradients& g = one_.gradients();
+  Gradients& g = loop_->one.gradients();
   const bool left_out = !std::isfinite(norm);
   const double factor = scale_to(norm, settings_.clip_norm);
   if (left_out || factor < 1) {
@@ -120,15 +173,16 @@ void ExampleGradients::add(double norm) {
       });
     });
   }
-  sum_.add(g);
+  loop_->sum.add(g);
 }
 
 std::optional<NonFiniteOrigin> ExampleGradients::find_non_finite(std::span<const Tensor> inputs,
                                                                  uint64_t draw, Where where) {
   check_inputs(inputs, where);
+  if (!loop_) loop_.emplace(*std::exchange(one_example_, std::nullopt), variables_, team_, where);
   for (size_t i = 0; i < norms_.size(); ++i) {
-    auto found = one_.find_non_finite(example(inputs, static_cast<int64_t>(i)),
-                                      draw + (uint64_t{i} << 32), where);
+    auto found = loop_->one.find_non_finite(example(inputs, static_cast<int64_t>(i)),
+                                            draw + (uint64_t{i} << 32), where);
     if (!found) continue;
     found->place.example = static_cast<int64_t>(i);
     return found;

@@ -3,16 +3,19 @@
 
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "compute/trace.h"
 #include "rein/compute/recording.h"
 #include "rein/process/norms.h"
 #include "rein/process/per_example.h"
 
 namespace rein {
 
-/// Goes through a batch example by example, with a recording of one: whatever the model and the
-/// batch, it takes the memory of one example and of two sets of gradients.
+/// Goes through a batch at once where the model lets each example's norm be seen in one backward
+/// pass, else example by example with a recording of one, which takes the memory of one example and
+/// of two sets of gradients.
 class ExampleGradients {
  public:
   /// `losses` returns one loss an example, [batch], and metrics, [batch, ...]; inputs are
@@ -28,25 +31,46 @@ class ExampleGradients {
                                                  Where where);
 
   double loss() const { return loss_; }  // the mean
-  Gradients& gradients() { return sum_; }
+  Gradients& gradients() { return together_ ? together_->gradients() : loop_->sum; }
   const std::vector<double>& norms() const { return norms_; }  // of each example, before clipping
   int64_t clipped() const { return clipped_; }
-  size_t metric_count() const { return metrics_.size(); }
-  const Tensor& metric(size_t i) const { return metrics_[i]; }
-  GradientRecording& recording() { return one_; }
+  // Factors and norms are the last two of the recording's.
+  size_t metric_count() const {
+    return together_ ? together_->metric_count() - 2 : metrics_.size();
+  }
+  Tensor metric(size_t i) const { return together_ ? together_->metric(i) : metrics_[i]; }
+  GradientRecording& recording() { return together_ ? *together_ : loop_->one; }
+  /// Why it goes example by example; empty if it does not.
+  const std::string& one_by_one_because() const { return why_loop_; }
 
  private:
-  ModelFunction checked(const ModelFunction& losses, Where where);
+  struct Loop {
+    Loop(Recorded one_example, Variables& variables, ThreadTeam& team, Where where)
+        : one(trace_gradients(std::move(one_example), variables, where), variables, team, where),
+          norms_of_one(variables),
+          sum(variables) {}
+    GradientRecording one;
+    Norms norms_of_one;
+    Gradients sum;
+  };
+
+  void check_losses(const Recorded& one_example, Where where);
   void check_inputs(std::span<const Tensor> inputs, Where where) const;
   std::span<const Tensor> example(std::span<const Tensor> inputs, int64_t i);
+  void record_together(const ModelFunction& losses, Seed seed, Where where);
+  void run_together(std::span<const Tensor> inputs, uint64_t draw, Where where);
+  void run_loop(std::span<const Tensor> inputs, uint64_t draw, Where where);
   void add(double norm);
 
   std::vector<Spec> batch_;
   PerExample settings_;
+  Variables& variables_;
+  ThreadTeam& team_;
+  std::optional<GradientRecording> together_;
+  std::optional<Loop> loop_;
+  std::optional<Recorded> one_example_;  // for a loop that is not there yet
+  std::string why_loop_;
   std::vector<Tensor> metrics_;
-  GradientRecording one_;
-  Norms norms_of_one_;
-  Gradients sum_;
   std::vector<Tensor> inputs_;
   std::vector<double> norms_;
   double loss_ = 0;

@@ -327,6 +327,9 @@ Tensor Step::metric(size_t i, Where where) const {
   return (p.options.sharpness ? p.metrics[i] : p.compute->metric(i)).clone();
 }
 const std::vector<double>& Step::example_norms() const { return parts_->examples.value().norms(); }
+const std::string& Step::one_by_one_because() const {
+  return parts_->examples.value().one_by_one_because();
+}
 int64_t Step::step() const { return parts_->step; }
 size_t Step::arena_bytes() const {
   GradientRecording* recording = parts_->recording();

@@ -20,6 +20,23 @@ constexpr int64_t kStride = 1;
 template <Guard kSide>
 using GuardedProblem = Problem<float, Guarded<float, kSide>>;
 
+template <Guard kSide>
+void expect_in_rows(const LstmSizes& s, const float* dz, int64_t size, ThreadTeam& team) {
+  Guarded<float, kSide> rows(static_cast<size_t>(s.steps * s.batch * 4 * s.units));
+  lstm_rows(team, s, dz, rows.data());
+  EXPECT_TRUE(rows.intact());
+  int64_t wrong = 0, found = 0;
+  for (int64_t i = 0; i < size; ++i) {
+    const LstmPlace at = lstm_place<float>(s, i);
+    if (at.unit >= s.units) continue;
+    const float* row = rows.data() + (at.step * s.batch + at.row) * 4 * s.units;
+    wrong += row[at.gate * s.units + at.unit] != dz[i];
+    ++found;
+  }
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(found, s.steps * s.batch * 4 * s.units);
+}
+
 // What the backward pass gives in place of the gates must be what it gives apart from them.
 template <Guard kSide>
 void run_guarded(GuardedProblem<kSide>& p, ThreadTeam& team, bool in_place) {
@@ -38,6 +55,7 @@ void run_guarded(GuardedProblem<kSide>& p, ThreadTeam& team, bool in_place) {
                         &p.gates, &p.cells, &p.dz})
     EXPECT_TRUE(a->intact());
   for (const auto& [name, a] : p.results()) EXPECT_TRUE(a->intact()) << name;
+  expect_in_rows<kSide>(p.s, arrays.dz, memory.gates, team);
 }
 
 class Checker {

@@ -34,6 +34,7 @@ std::vector<OpRow> elementwise_rows();
 std::vector<OpRow> array_rows();
 std::vector<OpRow> product_rows();
 std::vector<OpRow> loss_rows();
+std::vector<OpRow> example_rows();
 
 /// The largest relative disagreement between the gradient rule and the difference quotient, over a
 /// few random directions. `order` 2 checks the gradient of the gradient.

@@ -86,7 +86,7 @@ TEST(BatteryIsChecked, ADependenceOnThreadsIsFound) {
 
 std::vector<OpRow> all_rows() {
   std::vector<OpRow> rows;
-  for (auto family : {elementwise_rows, array_rows, product_rows, loss_rows})
+  for (auto family : {elementwise_rows, array_rows, product_rows, loss_rows, example_rows})
     for (OpRow& row : family()) rows.push_back(std::move(row));
   return rows;
 }

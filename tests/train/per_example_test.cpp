@@ -99,13 +99,17 @@ double middle(const std::vector<double>& norms) {
   return (least + most) / 2;
 }
 
-TEST(PerExample, ClippedSumIsThatOfTheExamplesOneByOne) {
+class PerExampleEachWay : public testing::TestWithParam<bool> {};  // one by one, or together
+INSTANTIATE_TEST_SUITE_P(Ways, PerExampleEachWay, testing::Bool());
+
+TEST_P(PerExampleEachWay, ClippedSumIsThatOfTheExamplesOneByOne) {
   Words model;
   const double clip_norm = middle(Expected(model, kInf).norms);
   const Expected expected(model, clip_norm);
   const Numbers before = model.weights();
-  Step train = model.step({.clip_norm = clip_norm});
+  Step train = model.step({.clip_norm = clip_norm, .one_by_one = GetParam()});
   const StepInfo info = train(model.x, model.y);
+  EXPECT_EQ(train.one_by_one_because(), GetParam() ? "per_example.one_by_one is set" : "");
   const Numbers after = model.weights();
 
   double loss = 0;

@@ -16,6 +16,8 @@ struct GraphOptions {
   ThreadTeam* team = nullptr;  // none: the caller's thread alone
   Seed seed{};                 // of random ops
   uint64_t step = 0;           // random ops draw anew each step
+  // Gradients of weights are then products and sums of values that hold each example apart.
+  bool examples_apart = false;
 };
 
 class Graph {

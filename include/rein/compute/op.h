@@ -69,12 +69,34 @@ struct Cotangent {
 };
 using Cotangents = std::vector<Cotangent>;
 
+/// Where in a value the examples of a batch are.
+struct Examples {
+  enum class Kind : uint8_t {
+    none,    // the value is the same whatever they are
+    apart,   // element e, row-major, is made of example e / stride % batch and none of the others
+    hidden,  // so too, but in an order that the op alone knows
+    sum,     // over the examples, of something that each of them adds
+    mixed
+  };
+  Kind kind = Kind::none;
+  int64_t stride = 0;
+  friend bool operator==(const Examples&, const Examples&) = default;
+};
+
+/// What an op is asked about the examples of a batch.
+struct Batch {
+  Specs in;
+  std::span<const Examples> at;  // in each argument: none, apart or hidden; in some not none
+  int64_t size;                  // of the batch, more than 1
+};
+
 /// What a gradient rule sees. It answers with one cotangent an argument, made of ops.
 struct Backward {
   std::span<const Value> in;
   std::span<const Value> out;
   std::span<const std::optional<Value>> dout;  // absent where the loss does not use that result
   std::span<const char> needed;                // per argument; see `needs`
+  bool examples_apart = false;                 // as GraphOptions has it
 
   const Value& y() const { return out[0]; }
   const Value& dy() const { return *dout[0]; }  // of an op with one result, never absent
@@ -106,6 +128,9 @@ InvalidArgument rule_error(std::string_view op, std::string_view what, Specs got
 ///  - `bool may_overwrite(size_t argument) const`: whether `forward` still works when its first
 ///    result lies where that argument lies (of the same size). A recording then spends no memory
 ///    on the result, if nobody reads the argument later;
+///  - `std::vector<Examples> examples(const Batch& b) const`: where examples are in each result;
+///    nothing if results mix them. Without it examples are lost track of, as they should be in an
+///    op that draws random numbers;
 ///  - `std::optional<SequencePlace> locate(Ins in, Outs out) const`: after `forward` has made
 ///    numbers that are not finite, where in a sequence the first one arose.
 template <class T>
@@ -133,6 +158,7 @@ struct OpRecord {
   std::vector<int64_t> (*views)(const void* op, Specs in);
   bool (*may_overwrite)(const void* op, size_t argument);
   // Null: it does not know.
+  std::vector<Examples> (*examples)(const void* op, const Batch& b);
   std::optional<SequencePlace> (*locate)(const void* op, Ins in, Outs out);
   bool (*equal)(const void* a, const void* b);
   const OpRecord* next = nullptr;  // the list of all records, see `first_op`
@@ -181,6 +207,10 @@ constexpr OpRecord make_record() {
     else
       return false;
   };
+  if constexpr (requires(const T t, const Batch& b) { t.examples(b); })
+    r.examples = [](const void* op, const Batch& b) {
+      return static_cast<const T*>(op)->examples(b);
+    };
   if constexpr (requires(const T t, Ins in, Outs out) { t.locate(in, out); })
     r.locate = [](const void* op, Ins in, Outs out) {
       return static_cast<const T*>(op)->locate(in, out);

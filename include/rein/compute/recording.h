@@ -83,6 +83,8 @@ class Recording {
 Recording record_forward(const ModelFunction& function, std::span<const Spec> inputs,
                          ThreadTeam& team, Seed seed = {}, Where where = Where::here());
 
+struct TracedGradients;  // of the library alone
+
 /// A recorded loss with the gradients of all variables, which land in one `Gradients`.
 class GradientRecording {
  public:
@@ -91,6 +93,8 @@ class GradientRecording {
   GradientRecording(const ModelFunction& function, std::span<const Spec> inputs,
                     Variables& variables, ThreadTeam& team, Seed seed = {},
                     Where where = Where::here());
+  /// Of a function that the library has traced itself; its loss is not looked at.
+  GradientRecording(TracedGradients traced, Variables& variables, ThreadTeam& team, Where where);
 
   /// As Recording::run; afterwards `gradients()` holds them with scale 1.
   void run(std::span<const Tensor> inputs, uint64_t step = 0, Where where = Where::here());
@@ -118,8 +122,7 @@ class GradientRecording {
   };
   struct Made;
   GradientRecording(Made made, Variables& variables);
-  static Made make(const ModelFunction& function, std::span<const Spec> inputs,
-                   Variables& variables, ThreadTeam& team, Seed seed, Where where);
+  static Made make(TracedGradients traced, ThreadTeam& team, Where where);
 
   Recording recording_;
   Gradients gradients_;

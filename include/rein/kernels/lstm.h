@@ -51,6 +51,10 @@ struct LstmPlace {
 template <class T>
 LstmPlace lstm_place(const LstmSizes& sizes, int64_t index) noexcept;
 
+/// Numbers in the order of `gates`, or `dz`, as rows [T, B, 4H].
+template <class T>
+void lstm_rows(ThreadTeam& team, const LstmSizes& sizes, const T* gates, T* rows) noexcept;
+
 /// Arrays of the backward pass. `d` stands for the derivative of the loss.
 template <class T>
 struct LstmBackward {

@@ -40,6 +40,9 @@ struct PerExample {
   /// are filled up with examples whose loss is multiplied by 0.
   double batch_size = 0;
   int64_t seed = 0;  // of the noise, a function of it, variable, element and step alone
+  /// Never the whole batch at once, whatever the model: it takes the memory of one example. Results
+  /// differ in their rounding alone, and a saved state fits both.
+  bool one_by_one = false;
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {

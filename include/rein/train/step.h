@@ -46,7 +46,8 @@ struct StepOptions {
   std::optional<int> batch_axis{};
   std::optional<Rollback> rollback{};
   /// The cost then returns one loss an example, [batch], and metrics [batch, ...]; the inputs are
-  /// [batch, ...]. Not together with a loss scale or sharpness.
+  /// [batch, ...]. Not together with a loss scale or sharpness. To be recorded, the cost is called
+  /// for one example, and for two sizes of batches.
   std::optional<PerExample> per_example{};
   /// Other ranks that take every step with this one, each with a batch of its own: the step is that
   /// of the mean gradient, as if their batches were micro-batches of one rank. None: alone.
@@ -131,6 +132,11 @@ class Step {
   /// With `per_example`: the norm of the gradient of each example of the last batch, before it was
   /// clipped. Whoever sees them learns of single examples.
   const std::vector<double>& example_norms() const;
+
+  /// With `per_example`, after the first step: empty if the examples of a batch are computed
+  /// together, else why they are one after the other: `dropout (model.cpp:12) does not keep the
+  /// examples of the loss apart`.
+  const std::string& one_by_one_because() const;
 
   /// By which the next loss will be multiplied; 1 without loss scaling.
   double loss_scale() const;

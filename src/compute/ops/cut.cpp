@@ -1,6 +1,7 @@
 // Boxes cut out of an array, and arrays set into a larger one.
 #include <algorithm>
 
+#include "compute/ops/examples.h"
 #include "rules.h"
 #include "strided.h"
 
@@ -12,6 +13,15 @@ CopyAxes box_axes(const Shape& box, const Shape& from, const Shape& to) {
   CopyAxes copy;
   for (int i = 0; i < box.rank(); ++i) copy.push({box[i], stride_of(from, i), stride_of(to, i)});
   return copy;
+}
+
+// If what an axis is cut into is whole batches, the same example is at the same place in each.
+std::vector<Examples> from_whole_batches(ExampleAxis at, int64_t batch,
+                                         std::initializer_list<int64_t> pieces,
+                                         const Shape& result) {
+  for (int64_t piece : pieces)
+    if (piece % (at.inner * batch) != 0) return {};
+  return {along(result, at)};
 }
 
 struct Slice {
@@ -33,6 +43,13 @@ struct Slice {
       out.shape[i] = n == -1 ? x[i] - b : n;
     }
     return out;
+  }
+  std::vector<Examples> examples(const Batch& b) const {
+    const auto at = example_axis(b.in[0].shape, b.at[0], b.size);
+    if (!at) return {};
+    const Shape y = infer(b.in).shape;
+    const int64_t from = begin[static_cast<size_t>(at->axis)];
+    return from_whole_batches(*at, b.size, {from, y[at->axis]}, y);
   }
   int64_t offset(const Shape& x) const {
     int64_t at = 0;
@@ -78,6 +95,12 @@ struct Pad {
       out.shape[i] += p.before + p.after;
     }
     return out;
+  }
+  std::vector<Examples> examples(const Batch& b) const {
+    const auto at = example_axis(b.in[0].shape, b.at[0], b.size);
+    if (!at) return {};
+    const Padding& p = paddings[static_cast<size_t>(at->axis)];
+    return from_whole_batches(*at, b.size, {p.before, p.after}, infer(b.in).shape);
   }
   std::vector<int64_t> views(Specs) const {
     if (std::ranges::all_of(paddings, [](const Padding& p) { return p == Padding{}; })) return {0};

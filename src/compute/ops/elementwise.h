@@ -1,6 +1,7 @@
 // What the elementwise ops share: an op is one of these, a name and a gradient rule.
 #pragma once
 
+#include "compute/ops/examples.h"
 #include "compute/ops/rules.h"
 #include "rein/kernels/elementwise.h"
 
@@ -13,6 +14,9 @@ struct UnaryOp {
   Spec infer(Specs in) const {
     require_floating(in[0]);
     return in[0];
+  }
+  std::vector<Examples> examples(const Batch& b) const {
+    return examples_of_elements(b, b.in[0].shape);
   }
   void forward(const Run& run, Ins in, Outs out) const {
     visit_float(out[0].dtype(), [&](auto zero) {
@@ -30,6 +34,9 @@ struct BinaryOp {
     require_floating(in[0]);
     require_same_dtype(in[0], in[1]);
     return {broadcast(in[0].shape, in[1].shape), in[0].dtype};
+  }
+  std::vector<Examples> examples(const Batch& b) const {
+    return examples_of_elements(b, infer(b.in).shape);
   }
   void forward(const Run& run, Ins in, Outs out) const {
     const kernels::Broadcast walk(out[0].shape(), {&in[0].shape(), &in[1].shape()});
@@ -49,6 +56,9 @@ struct TernaryOp {
     require_same_dtype(in[0], in[1]);
     require_same_dtype(in[0], in[2]);
     return {broadcast(broadcast(in[0].shape, in[1].shape), in[2].shape), in[0].dtype};
+  }
+  std::vector<Examples> examples(const Batch& b) const {
+    return examples_of_elements(b, infer(b.in).shape);
   }
   void forward(const Run& run, Ins in, Outs out) const {
     const kernels::Broadcast walk(out[0].shape(), {&in[0].shape(), &in[1].shape(), &in[2].shape()});

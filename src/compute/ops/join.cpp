@@ -1,6 +1,7 @@
 // Arrays put together along an axis, and cut again.
 #include <algorithm>
 
+#include "compute/ops/examples.h"
 #include "rein/compute/graph.h"
 #include "rules.h"
 #include "strided.h"
@@ -26,6 +27,26 @@ Shape join(Specs in, int axis) {
 // Along such an axis pieces lie in memory one after the other.
 bool outermost(const Shape& shape, int axis) { return shape.size(0, axis) == 1; }
 
+// Of values put together along `axis`: along another one, or whole batches behind one another.
+std::vector<Examples> examples_of_joined(const Batch& b, int axis, const Shape& joined,
+                                         std::span<const int64_t> starts = {}) {
+  std::optional<ExampleAxis> all;
+  for (size_t i = 0; i < b.in.size(); ++i) {
+    if (b.at[i].kind == Examples::Kind::none) continue;
+    const auto found = example_axis(b.in[i].shape, b.at[i], b.size);
+    if (!found || (all && *all != *found)) return {};
+    all = found;
+  }
+  if (all->axis == axis) {
+    const int64_t whole = all->inner * b.size;
+    for (size_t i = 0; i < b.in.size(); ++i)
+      if (b.in[i].shape[axis] % whole != 0 || (!starts.empty() && starts[i] % whole != 0))
+        return {};
+    if (joined[axis] % whole != 0) return {};
+  }
+  return {along(joined, *all)};
+}
+
 // Puts each argument at its start along the axis, zeros into what is left open.
 struct Concat {
   static constexpr std::string_view name = "concat";
@@ -39,6 +60,10 @@ struct Concat {
     Shape shape = join(in, a);
     if (!starts.empty()) shape[a] = total;
     return {shape, in[0].dtype};
+  }
+  std::vector<Examples> examples(const Batch& b) const {
+    const Shape y = infer(b.in).shape;
+    return examples_of_joined(b, resolve_axis(axis, y.rank()), y, starts);
   }
 
   // The whole axis as [begin, end) of arguments (their number) and open places (-1).
@@ -124,6 +149,18 @@ struct Split {
     }
     return out;
   }
+  std::vector<Examples> examples(const Batch& b) const {
+    const Shape& x = b.in[0].shape;
+    const int a = resolve_axis(axis, x.rank());
+    const auto at = example_axis(x, b.at[0], b.size);
+    if (!at) return {};
+    std::vector<Examples> of;
+    for (const Spec& piece : infer(b.in)) {
+      if (at->axis == a && piece.shape[a] % (at->inner * b.size) != 0) return {};
+      of.push_back(along(piece.shape, *at));
+    }
+    return of;
+  }
   std::vector<int64_t> views(Specs in) const {
     const Shape& x = in[0].shape;
     const int a = resolve_axis(axis, x.rank());
@@ -178,6 +215,9 @@ struct Rejoin {
   bool operator==(const Rejoin&) const = default;
 
   Spec infer(Specs in) const { return {join(in.subspan(1), axis), in[0].dtype}; }
+  std::vector<Examples> examples(const Batch& b) const {
+    return examples_of_joined({b.in.subspan(1), b.at.subspan(1), b.size}, axis, infer(b.in).shape);
+  }
   std::vector<int64_t> views(Specs) const { return {offset}; }
   void forward(const Run&, Ins, Outs) const {}  // a view
   Cotangents vjp(const Backward& b) const {

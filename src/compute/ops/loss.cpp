@@ -1,3 +1,4 @@
+#include "compute/ops/examples.h"
 #include "compute/ops/logits.h"
 #include "rein/kernels/softmax.h"
 
@@ -11,6 +12,10 @@ Spec infer_loss(const Spec& logits) {
   require_logits(logits);
   return {Shape(logits.shape.dims().first(static_cast<size_t>(logits.shape.rank() - 1))),
           logits.dtype};
+}
+
+std::vector<Examples> examples_of_losses(const Batch& b, const Spec& loss) {
+  return examples_of_rows(b, loss.shape.rank(), loss.shape);
 }
 
 Spec infer_dense(const Spec& labels, const Spec& logits) {
@@ -57,6 +62,9 @@ struct CrossEntropyGrad {  // labels, logits, upstream
   bool may_overwrite(size_t argument) const { return argument == 1; }
 
   Spec infer(Specs in) const { return in[1]; }
+  std::vector<Examples> examples(const Batch& b) const {
+    return examples_of_rows(b, b.in[1].shape.rank() - 1, b.in[1].shape);
+  }
   void forward(const Run& run, Ins in, Outs out) const {
     const Spec& logits = *in[1].spec;
     visit_float(logits.dtype, [&](auto zero) {
@@ -75,6 +83,9 @@ struct CrossEntropy {  // labels, logits
   bool operator==(const CrossEntropy&) const = default;
 
   Spec infer(Specs in) const { return infer_dense(in[0], in[1]); }
+  std::vector<Examples> examples(const Batch& b) const {
+    return examples_of_losses(b, infer(b.in));
+  }
   void forward(const Run& run, Ins in, Outs out) const {
     const Spec& logits = *in[1].spec;
     visit_float(logits.dtype, [&](auto zero) {
@@ -95,6 +106,9 @@ struct SparseCrossEntropyGrad {  // logits, labels, upstream
   bool may_overwrite(size_t argument) const { return argument == 0; }
 
   Spec infer(Specs in) const { return in[0]; }
+  std::vector<Examples> examples(const Batch& b) const {
+    return examples_of_rows(b, b.in[0].shape.rank() - 1, b.in[0].shape);
+  }
   void forward(const Run& run, Ins in, Outs out) const {
     const Spec& logits = *in[0].spec;
     visit_logits_and_labels(logits.dtype, in[1].dtype(), [&](auto x, auto label) {
@@ -116,6 +130,9 @@ struct SparseCrossEntropy {  // logits, labels
   bool operator==(const SparseCrossEntropy&) const = default;
 
   Spec infer(Specs in) const { return infer_sparse(in[0], in[1]); }
+  std::vector<Examples> examples(const Batch& b) const {
+    return examples_of_losses(b, infer(b.in));
+  }
   void forward(const Run& run, Ins in, Outs out) const {
     const Spec& logits = *in[0].spec;
     visit_logits_and_labels(logits.dtype, in[1].dtype(), [&](auto x, auto label) {
@@ -152,6 +169,9 @@ struct SigmoidCrossEntropy {  // labels, logits
   bool operator==(const SigmoidCrossEntropy&) const = default;
 
   Spec infer(Specs in) const { return infer_same(in); }
+  std::vector<Examples> examples(const Batch& b) const {
+    return examples_of_elements(b, b.in[0].shape);
+  }
   void forward(const Run& run, Ins in, Outs out) const {
     forward_same(run, in, out, [](auto&&... args) { kernels::sigmoid_cross_entropy(args...); });
   }
@@ -165,6 +185,9 @@ struct SquaredError {
   bool operator==(const SquaredError&) const = default;
 
   Spec infer(Specs in) const { return infer_same(in); }
+  std::vector<Examples> examples(const Batch& b) const {
+    return examples_of_elements(b, b.in[0].shape);
+  }
   void forward(const Run& run, Ins in, Outs out) const {
     forward_same(run, in, out, [](auto&&... args) { kernels::squared_error(args...); });
   }
@@ -179,6 +202,9 @@ struct AbsoluteError {
   bool operator==(const AbsoluteError&) const = default;
 
   Spec infer(Specs in) const { return infer_same(in); }
+  std::vector<Examples> examples(const Batch& b) const {
+    return examples_of_elements(b, b.in[0].shape);
+  }
   void forward(const Run& run, Ins in, Outs out) const {
     forward_same(run, in, out, [](auto&&... args) { kernels::absolute_error(args...); });
   }

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <optional>
 
+#include "compute/ops/example_sums.h"
+#include "compute/ops/examples.h"
 #include "rules.h"
 
 namespace rein {
@@ -38,6 +40,41 @@ std::optional<SequencePlace> locate_gate(const kernels::LstmSizes& s, const T* g
       .gate = kNames[first->gate], .step = first->step, .example = first->row, .unit = first->unit};
 }
 
+// Whether the rows of sequences [steps, batch, ...] and states [batch, ...] are examples, the same
+// whatever they are, or in an order of these ops; and the kernel is of none.
+bool rows_are_examples(const Batch& b, size_t kernel) {
+  for (size_t i = 0; i < b.in.size(); ++i) {
+    if (b.at[i].kind == Examples::Kind::none || b.at[i].kind == Examples::Kind::hidden) continue;
+    const auto found = example_axis(b.in[i].shape, b.at[i], b.size);
+    if (i == kernel || found != ExampleAxis{b.in[i].shape.rank() - 2, 1}) return false;
+  }
+  return b.at[kernel].kind == Examples::Kind::none;
+}
+
+struct LstmRows {  // gates, x, h
+  static constexpr std::string_view name = "lstm_rows";
+  static constexpr std::string_view no_gradient = "it is part of a fused backward";
+  bool operator==(const LstmRows&) const = default;
+
+  Spec infer(Specs in) const {
+    const Shape &x = in[1].shape, &h = in[2].shape;
+    require(x.rank() == 3 && h.rank() == 2 && h[0] == x[1] && is_floating(in[0].dtype) &&
+                in[0].shape == Shape{memory_of(in[0].dtype, sizes_of(x, h)).gates},
+            "needs the gates of x [steps, batch, inputs] and h [batch, units]");
+    return {Shape{x[0], x[1], 4 * h[1]}, in[0].dtype};
+  }
+  std::vector<Examples> examples(const Batch& b) const {
+    return {along(infer(b.in).shape, {1, 1})};
+  }
+  void forward(const Run& run, Ins in, Outs out) const {
+    visit_float(in[0].dtype(), [&](auto zero) {
+      using T = decltype(zero);
+      kernels::lstm_rows(run.team, sizes_of(in[1].shape(), in[2].shape()), in[0].as<T>(),
+                         out[0].as<T>());
+    });
+  }
+};
+
 // The backward pass as one op. Its fields say which results of the forward op the loss uses, and
 // which gradients are asked for. Arguments: x, kernel, h, c, outputs, gates, cells, and what comes
 // from above; results: dz, which may take the place of the gates, then in the order of the fields.
@@ -60,6 +97,15 @@ struct LstmGrad {
     if (to_weights) out.insert(out.end(), {kernel, {Shape{kernel.shape[1]}, kernel.dtype}});
     if (to_state) out.insert(out.end(), {state, state});
     return out;
+  }
+
+  std::vector<Examples> examples(const Batch& b) const {
+    if (to_weights || !rows_are_examples(b, 1)) return {};
+    const std::vector<Spec> all = infer(b.in);
+    std::vector<Examples> of{{Examples::Kind::hidden}};
+    for (size_t i = 1; i < all.size(); ++i)
+      of.push_back(along(all[i].shape, {all[i].shape.rank() - 2, 1}));
+    return of;
   }
 
   size_t scratch(Specs in) const {
@@ -143,6 +189,15 @@ struct LstmOp {
             {Shape{memory.cells}, type}};
   }
 
+  std::vector<Examples> examples(const Batch& b) const {
+    if (b.at[2].kind != Examples::Kind::none || !rows_are_examples(b, 1)) return {};
+    const auto all = infer(b.in);
+    std::vector<Examples> of(all.size(), {Examples::Kind::hidden});
+    of[kOutputs] = along(all[kOutputs].shape, {1, 1});
+    of[kH] = of[kC] = along(all[kH].shape, {0, 1});
+    return of;
+  }
+
   size_t scratch(Specs in) const {
     return memory_of(in[0].dtype, sizes_of(in[0].shape, in[3].shape)).forward_scratch;
   }
@@ -182,11 +237,12 @@ struct LstmOp {
   }
 
   Cotangents vjp(const Backward& r) const {
+    const bool to_weights = r.needs(1) || r.needs(2);
     LstmGrad grad{.from_outputs = r.dout[kOutputs].has_value(),
                   .from_h = r.dout[kH].has_value(),
                   .from_c = r.dout[kC].has_value(),
                   .to_x = r.needs(0),
-                  .to_weights = r.needs(1) || r.needs(2),
+                  .to_weights = to_weights && !r.examples_apart,
                   .to_state = r.needs(3) || r.needs(4),
                   .cell_clip = options.cell_clip,
                   .step_clip = options.step_clip};
@@ -208,11 +264,30 @@ struct LstmOp {
       result[3] = d[next++];
       result[4] = d[next++];
     }
+    if (to_weights && r.examples_apart) {
+      const Value dz = lstm_rows(d[0], r.in[0], r.in[3]);
+      const int64_t rows = dz.shape().size(0, 2);
+      const Value seen = inputs_of_steps(r.in[0], r.in[3], r.out[kOutputs]);
+      result[1] = matmul(reshape(seen, {rows, -1}), reshape(dz, {rows, -1}), {.transpose_a = true});
+      result[2] = reduce_sum(dz, {.axes = {0, 1}});
+    }
     return result;
+  }
+
+  // [x_t, h_{t-1}] of every step.
+  static Value inputs_of_steps(Value x, Value h, Value outputs) {
+    const int64_t steps = x.shape()[0], batch = h.shape()[0], units = h.shape()[1];
+    Values before{reshape(h, {1, batch, units})};
+    if (steps > 1) before.push_back(slice(outputs, {0, 0, 0}, {steps - 1, batch, units}));
+    return concat(std::vector<Value>{x, concat(before)}, {.axis = 2});
   }
 };
 
 }  // namespace
+
+Value lstm_rows(Value gates, Value x, Value h) {
+  return apply(LstmRows{}, {gates, x, h}, Where::here());
+}
 
 LstmResult lstm(Operand x, Operand kernel, Operand bias, Operand h, Operand c, Lstm options,
                 Where where) {

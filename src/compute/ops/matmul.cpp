@@ -1,3 +1,4 @@
+#include "compute/ops/examples.h"
 #include "rein/kernels/gemm.h"
 #include "rules.h"
 
@@ -46,6 +47,22 @@ struct MatMul {
                        in[0].as<T>(), in[0].shape()[1], in[1].as<T>(), in[1].shape()[1], T{0},
                        out[0].as<T>(), s.n, run.scratch);
     });
+  }
+
+  // Rows of a or columns of b are examples, or both are summed over them.
+  std::vector<Examples> examples(const Batch& b) const {
+    using enum Examples::Kind;
+    const int a_rows = transpose_a ? 1 : 0, b_columns = transpose_b ? 0 : 1;
+    const auto in_a = example_axis(b.in[0].shape, b.at[0], b.size);
+    const auto in_b = example_axis(b.in[1].shape, b.at[1], b.size);
+    const Shape y = infer(b.in).shape;
+    if (in_a && in_a->axis == a_rows && b.at[1].kind == none) return {along(y, {0, in_a->inner})};
+    if (in_b && in_b->axis == b_columns && b.at[0].kind == none)
+      return {along(y, {1, in_b->inner})};
+    if (in_a && in_b && in_a->axis != a_rows && in_b->axis != b_columns &&
+        in_a->inner == in_b->inner)
+      return {{sum}};
+    return {};
   }
 
   // y = a b: da = dy b', db = a' dy; a transposed factor gets the transpose of that.

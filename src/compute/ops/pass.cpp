@@ -1,6 +1,7 @@
 // Ops that pass their argument on: in another type, without its gradient, or with parts dropped.
 #include <algorithm>
 
+#include "compute/ops/examples.h"
 #include "compute/ops/rules.h"
 #include "rein/compute/graph.h"
 #include "rein/kernels/elementwise.h"
@@ -14,6 +15,7 @@ struct Cast {
 
   bool operator==(const Cast&) const = default;
   Spec infer(Specs in) const { return {in[0].shape, dtype}; }
+  std::vector<Examples> examples(const Batch& b) const { return {b.at[0]}; }
   std::vector<int64_t> views(Specs in) const {
     return in[0].dtype == dtype ? std::vector<int64_t>{0} : std::vector<int64_t>{};
   }
@@ -33,6 +35,7 @@ struct StopGradient {
 
   bool operator==(const StopGradient&) const = default;
   Spec infer(Specs in) const { return in[0]; }
+  std::vector<Examples> examples(const Batch& b) const { return {b.at[0]}; }
   std::vector<int64_t> views(Specs) const { return {0}; }
   void forward(const Run&, Ins, Outs) const {}  // never called: the result is a view
   Cotangents vjp(const Backward&) const { return {Cotangent()}; }

@@ -4,6 +4,8 @@
 #include <array>
 #include <bitset>
 
+#include "compute/ops/examples.h"
+#include "compute/ops/reduce.h"
 #include "rules.h"
 
 namespace rein {
@@ -84,6 +86,19 @@ struct Reduction {
     return out;
   }
 
+  std::vector<Examples> examples(const Batch& b) const {
+    const Shape& x = b.in[0].shape;
+    auto at = example_axis(x, b.at[0], b.size);
+    if (!at) return {};
+    const Axes reduced = reduced_axes(axes, x.rank());
+    if (reduced[static_cast<size_t>(at->axis)])
+      return kKind == Kind::sum ? std::vector<Examples>{{Examples::Kind::sum}}
+                                : std::vector<Examples>{};
+    if (!keepdims)
+      for (int axis = at->axis; axis-- > 0;) at->axis -= reduced[static_cast<size_t>(axis)];
+    return {along(infer(b.in).shape, *at)};
+  }
+
   Passes passes(const Shape& x) const { return passes_of(x, reduced_axes(axes, x.rank())); }
 
   // Two intermediate results take turns, then what the kernel needs.
@@ -162,6 +177,12 @@ struct Reduction {
 };
 
 }  // namespace
+
+std::optional<std::vector<int>> axes_of_sum(const Graph::Node& node) {
+  if (!node.op || node.op->name != Reduction<Kind::sum>::name) return std::nullopt;
+  const auto& sum = *static_cast<const Reduction<Kind::sum>*>(node.attributes.get());
+  return resolve_axes(sum.axes, node.in[0].shape().rank());
+}
 
 Value reduce_sum(Operand x, Reduce options, Where where) {
   return apply(Reduction<Kind::sum>{std::move(options.axes), options.keepdims}, {std::move(x)},

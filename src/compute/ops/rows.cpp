@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "compute/ops/examples.h"
 #include "rein/compute/graph.h"
 #include "rules.h"
 
@@ -27,6 +28,17 @@ struct Gather {
     require_integer(in[1]);
     require(in[0].shape.rank() > 0, "a scalar has no rows");
     return {picked(in[1].shape, in[0].shape), in[0].dtype};
+  }
+  // Along the axes of the indices, or those of a row.
+  std::vector<Examples> examples(const Batch& b) const {
+    using enum Examples::Kind;
+    const Shape y = infer(b.in).shape;
+    if (const auto at = example_axis(b.in[1].shape, b.at[1], b.size); at && b.at[0].kind == none)
+      return {along(y, *at)};
+    if (const auto at = example_axis(b.in[0].shape, b.at[0], b.size);
+        at && at->axis > 0 && b.at[1].kind == none)
+      return {along(y, {at->axis - 1 + b.in[1].shape.rank(), at->inner})};
+    return {};
   }
   void forward(const Run& run, Ins in, Outs out) const {
     visit_dtype(in[0].dtype(), [&](auto zero) {
@@ -79,6 +91,9 @@ struct OneHot {
     Shape shape = in[0].shape;
     shape.push_back(depth);
     return {shape, dtype};
+  }
+  std::vector<Examples> examples(const Batch& b) const {
+    return examples_of_rows(b, b.in[0].shape.rank(), infer(b.in).shape);
   }
   void forward(const Run& run, Ins in, Outs out) const {
     visit_dtype(dtype, [&](auto zero) {

@@ -1,5 +1,6 @@
 #include "rein/kernels/softmax.h"
 
+#include "compute/ops/examples.h"
 #include "compute/ops/logits.h"
 
 namespace rein {
@@ -12,6 +13,9 @@ struct Softmax {
   Spec infer(Specs in) const {
     require_logits(in[0]);
     return in[0];
+  }
+  std::vector<Examples> examples(const Batch& b) const {
+    return examples_of_rows(b, b.in[0].shape.rank() - 1, b.in[0].shape);
   }
   void forward(const Run& run, Ins in, Outs out) const {
     const Spec& spec = *in[0].spec;
@@ -32,6 +36,9 @@ struct LogSoftmax {
   Spec infer(Specs in) const {
     require_logits(in[0]);
     return in[0];
+  }
+  std::vector<Examples> examples(const Batch& b) const {
+    return examples_of_rows(b, b.in[0].shape.rank() - 1, b.in[0].shape);
   }
   void forward(const Run& run, Ins in, Outs out) const {
     const Spec& spec = *in[0].spec;

@@ -261,6 +261,17 @@ void Backward(ThreadTeam& team, const LstmSizes& s, const LstmBackward<float>& b
   }
 }
 
+void Rows(ThreadTeam& team, const LstmSizes& s, const float* gates, float* rows) {
+  team.run(s.steps, [&](int64_t t) HWY_ATTR {
+    for (int64_t p = 0; p < panels_of(s.units); ++p) {
+      const float* from = gates + (p * s.steps + t) * s.batch * kGates;
+      float* to = rows + t * s.batch * 4 * s.units;
+      for (int64_t i = 0; i < 4 * s.batch; ++i)  // a gate of a row
+        store_units(hn::LoadU(Floats(), from + i * kLanes), to + i * s.units, p, s.units);
+    }
+  });
+}
+
 LstmPlace Place(const LstmSizes& s, int64_t index) {  // [panel][step][row][gate][lane]
   const int64_t row = index / kGates, step = row / s.batch;
   return {.step = step % s.steps,
@@ -293,6 +304,7 @@ HWY_EXPORT(Forward);
 HWY_EXPORT(Backward);
 HWY_EXPORT(Memory);
 HWY_EXPORT(Place);
+HWY_EXPORT(Rows);
 }  // namespace
 
 template <>
@@ -319,6 +331,15 @@ LstmPlace lstm_place<double>(const LstmSizes& s,
           .row = row % s.batch,
           .gate = index / s.units % 4,
           .unit = index % s.units};
+}
+
+template <>
+void lstm_rows(ThreadTeam& team, const LstmSizes& s, const float* gates, float* rows) noexcept {
+  HWY_DYNAMIC_DISPATCH(Rows)(team, s, gates, rows);
+}
+template <>
+void lstm_rows(ThreadTeam&, const LstmSizes& s, const double* gates, double* rows) noexcept {
+  std::copy_n(gates, s.steps * s.batch * 4 * s.units, rows);
 }
 
 template <>

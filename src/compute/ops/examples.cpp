@@ -1,0 +1,51 @@
+#include "compute/ops/examples.h"
+
+#include "compute/ops/strided.h"
+
+namespace rein {
+namespace {
+
+// The axis that all arguments agree on; `moved` counts an axis of argument i as the result does.
+template <class Moved>
+std::vector<Examples> agreed(const Batch& b, const Shape& result, const Moved& moved) {
+  std::optional<ExampleAxis> all;
+  for (size_t i = 0; i < b.in.size(); ++i) {
+    if (b.at[i].kind == Examples::Kind::none) continue;
+    auto found = example_axis(b.in[i].shape, b.at[i], b.size);
+    if (!found) return {};
+    found->axis = moved(i, found->axis);
+    if (found->axis < 0 || (all && *all != *found)) return {};
+    all = found;
+  }
+  return {along(result, *all)};
+}
+
+}  // namespace
+
+std::optional<ExampleAxis> example_axis(const Shape& shape, const Examples& examples,
+                                        int64_t batch) {
+  if (examples.kind != Examples::Kind::apart) return std::nullopt;
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    const int64_t step = stride_of(shape, axis);
+    if (step == 0 || examples.stride < step || examples.stride % step != 0) continue;
+    const int64_t inner = examples.stride / step;
+    if (shape[axis] == 0 || shape[axis] % (inner * batch) != 0) return std::nullopt;
+    return ExampleAxis{axis, inner};
+  }
+  return std::nullopt;
+}
+
+Examples along(const Shape& shape, ExampleAxis axis) {
+  return {Examples::Kind::apart, stride_of(shape, axis.axis) * axis.inner};
+}
+
+std::vector<Examples> examples_of_elements(const Batch& b, const Shape& result) {
+  return agreed(b, result,
+                [&](size_t i, int axis) { return axis + result.rank() - b.in[i].shape.rank(); });
+}
+
+std::vector<Examples> examples_of_rows(const Batch& b, int axes, const Shape& result) {
+  return agreed(b, result, [&](size_t, int axis) { return axis < axes ? axis : -1; });
+}
+
+}  // namespace rein
