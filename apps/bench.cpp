@@ -19,6 +19,7 @@ int measure_step(const BenchStepRequest& request) {
       "step\n",
       b.shape, b.threads, b.ms_min, b.ms_median, b.gflops, 100 * b.share, b.ceiling_gflops,
       b.peak_mb, b.allocations);
+  if (!b.one_by_one_because.empty()) fmt::print("examples one by one: {}\n", b.one_by_one_because);
   if (b.monitor_ms)
     fmt::print("a Monitor adds {:.4f} ms a step, {:.2f} %\n", *b.monitor_ms,
                100 * *b.monitor_ms / b.ms_min);

@@ -1,5 +1,6 @@
 #include "bench_network.h"
 
+#include <numeric>
 #include <string>
 
 namespace rein::app {
@@ -14,6 +15,7 @@ constexpr StepShape kShapes[] = {
     {"amp", 1, 2048, 1, 16, 1, true, StepLoss::squared_error},        // one long audio sequence
     {"ampb", 32, 2048, 1, 16, 1, true, StepLoss::squared_error},      // and a batch of them
     {"forecast", 256, 48, 8, 64, 1, false, StepLoss::squared_error},  // many short time series
+    {"dense", 128, 1, 784, 512, 10, true, StepLoss::cross_entropy, 0, 0},  // no recurrence
 };
 
 std::vector<std::shared_ptr<const RNNCell>> make_layers(Variables& vars, const StepShape& s) {
@@ -28,28 +30,54 @@ std::vector<std::shared_ptr<const RNNCell>> make_layers(Variables& vars, const S
 
 std::span<const StepShape> step_shapes() { return kShapes; }
 
-StepNetwork::StepNetwork(const StepShape& s)
-    : shape_(s), cell_(make_layers(vars_, s)), out_(vars_, "out", s.units, s.outputs) {
+StepNetwork::StepNetwork(const StepShape& s) : shape_(s), out_(vars_, "out", s.units, s.outputs) {
+  if (s.layers > 0)
+    cell_.emplace(make_layers(vars_, s));
+  else
+    hidden_.emplace(vars_, "hidden", s.inputs, s.units);
   if (s.vocabulary > 0)
     table_ = vars_.add("embedding", {s.vocabulary, s.inputs}, random_uniform(-0.1, 0.1));
 }
 
-Value StepNetwork::cost(const Value& input, const Value& target) const {
+Value StepNetwork::predict(const Value& input) const {
   const Value x = table_ ? gather(*table_, input) : input;
-  const Value zero = x.graph().constant(Tensor({shape_.batch, shape_.units}));
-  const auto run = cell_.sequence(x, {Values(static_cast<size_t>(2 * shape_.layers), zero)});
-  const Value seen =
-      shape_.every_step ? reshape(run.outputs, {shape_.predictions(), shape_.units}) : run.last;
-  const Value prediction = out_(seen);
+  if (hidden_) return out_(tanh((*hidden_)(x)));
+  const Value zero = x.graph().constant(Tensor({x.shape()[1], shape_.units}));
+  const auto run = cell_->sequence(x, {Values(static_cast<size_t>(2 * shape_.layers), zero)});
+  return out_(shape_.every_step ? run.outputs : run.last);
+}
+
+Value StepNetwork::cost(const Value& input, const Value& target) const {
+  const Value prediction = reshape(predict(input), {shape_.predictions(), shape_.outputs});
   return reduce_mean(shape_.loss == StepLoss::cross_entropy
                          ? sparse_softmax_cross_entropy_with_logits(prediction, target)
                          : squared_error(target, prediction));
 }
 
-Step StepNetwork::step(int threads) {
-  return record([this](Value x, Value y) { return cost(x, y); }, vars_,
-                chain(ClipByGlobalNorm{.clip_norm = 5}), Adam{.learning_rate = 1e-3},
-                {.threads = threads});
+Value StepNetwork::losses(const Value& input, const Value& target) const {
+  const auto swapped = [](const Value& v) {
+    std::vector<int> axes(static_cast<size_t>(v.shape().rank()));
+    std::iota(axes.begin(), axes.end(), 0);
+    std::swap(axes[0], axes[1]);
+    return transpose(v, axes);
+  };
+  Value prediction = predict(swapped(input));
+  if (shape_.every_step) prediction = swapped(prediction);
+  const Value all = shape_.loss == StepLoss::cross_entropy
+                        ? sparse_softmax_cross_entropy_with_logits(prediction, target)
+                        : squared_error(target, prediction);
+  return reduce_mean(reshape(all, {all.shape()[0], -1}), {.axes = {1}});
+}
+
+Step StepNetwork::step(int threads, StepWay way) {
+  const AnyRule rule = Adam{.learning_rate = 1e-3};
+  if (way == StepWay::mean)
+    return record([this](Value x, Value y) { return cost(x, y); }, vars_,
+                  chain(ClipByGlobalNorm{.clip_norm = 5}), rule, {.threads = threads});
+  return record(
+      [this](Value x, Value y) { return losses(x, y); }, vars_, chain(), rule,
+      {.threads = threads,
+       .per_example = PerExample{.clip_norm = 0.1, .one_by_one = way == StepWay::one_by_one}});
 }
 
 Tensor draw_inputs(const StepShape& s) {
@@ -80,6 +108,21 @@ Tensor draw_targets(const StepShape& s) {
   for (size_t i = 0; i < labels.size(); ++i)
     labels[i] = static_cast<int32_t>(random.below(i, static_cast<uint64_t>(s.outputs)));
   return y;
+}
+
+Tensor inputs_by_example(const StepShape& s) {
+  const Tensor x = draw_inputs(s);
+  Shape shape = x.shape();
+  std::swap(shape[0], shape[1]);
+  return x.piece(0, shape);
+}
+
+Tensor targets_by_example(const StepShape& s) {
+  const Tensor y = draw_targets(s);
+  if (!s.every_step) return y;
+  Shape shape{s.batch, s.steps};
+  if (y.shape().rank() == 2) shape.push_back(s.outputs);
+  return y.piece(0, shape);
 }
 
 }  // namespace rein::app

@@ -13,7 +13,6 @@
 #include "bench_ceiling.h"
 #include "bench_clock.h"
 #include "bench_monitor.h"
-#include "bench_network.h"
 #include "usage_error.h"
 
 namespace rein::app {
@@ -36,6 +35,9 @@ double gflop_of(const StepShape& s) {
   };
   const int64_t rows = s.steps * s.batch;
   const int input_products = s.vocabulary > 0 ? 3 : 2;
+  if (s.layers == 0)
+    return input_products * product(rows, s.units, s.inputs) +
+           3 * product(rows, s.outputs, s.units);
   return input_products * product(rows, 4 * s.units, s.inputs) +
          3 * (2 * s.layers - 1) * product(rows, 4 * s.units, s.units) +
          3 * product(s.predictions(), s.outputs, s.units);
@@ -56,11 +58,12 @@ double peak_megabytes() {
 // Others who train while somebody measures, until they go out of scope.
 class OtherCallers {
  public:
-  OtherCallers(int count, const StepShape& shape, std::span<const Tensor> inputs, int threads) {
+  OtherCallers(int count, const StepShape& shape, std::span<const Tensor> inputs, int threads,
+               StepWay way) {
     for (int i = 0; i < count; ++i)
       threads_.emplace_back([=](const std::stop_token& stop) {
         StepNetwork network(shape);
-        Step step = network.step(threads);
+        Step step = network.step(threads, way);
         while (!stop.stop_requested()) step.run(inputs);
       });
   }
@@ -72,14 +75,17 @@ class OtherCallers {
 }  // namespace
 
 StepBench bench_step(const StepBenchSettings& settings) {
-  const StepShape& shape = shape_of(settings.shape);
+  StepShape shape = shape_of(settings.shape);
+  if (settings.batch > 0) shape.batch = settings.batch;
   const int threads = settings.threads;
+  const bool whole = settings.way == StepWay::mean;
   checked_threads("bench step", threads);
   const double before_data = process_cpu_ms();
-  const Tensor inputs[] = {draw_inputs(shape), draw_targets(shape)};
+  const Tensor inputs[] = {whole ? draw_inputs(shape) : inputs_by_example(shape),
+                           whole ? draw_targets(shape) : targets_by_example(shape)};
   const double data_ms = process_cpu_ms() - before_data;
   StepNetwork network(shape);
-  Step step = network.step(threads);
+  Step step = network.step(threads, settings.way);
   step.run(inputs);
   const double start_ms = process_cpu_ms() - data_ms;
   Ceiling ceiling(threads);
@@ -89,7 +95,7 @@ StepBench bench_step(const StepBenchSettings& settings) {
   const int64_t before = allocation_count();
   step.run(inputs);
   const int64_t allocations = allocation_count() - before;
-  const OtherCallers others(settings.callers - 1, shape, inputs, threads);
+  const OtherCallers others(settings.callers - 1, shape, inputs, threads, settings.way);
 
   Times times;
   const auto start = Clock::now();
@@ -103,6 +109,8 @@ StepBench bench_step(const StepBenchSettings& settings) {
 
   StepBench result;
   result.shape = settings.shape;
+  result.batch = shape.batch;
+  if (settings.way == StepWay::together) result.one_by_one_because = step.one_by_one_because();
   result.threads = ceiling.threads();
   result.callers = settings.callers;
   result.ms_min = 1e3 * times.least();
@@ -129,11 +137,11 @@ std::string as_json(const StepBench& r) {
                                  *r.monitor_ms, *r.monitor_ms / r.ms_min)
                    : "";
   return fmt::format(
-      R"({{"shape": "{}", "threads": {}, "callers": {}, "ms_min": {:.4f}, "ms_median": {:.4f}, "gflop": {:.6f}, )"
+      R"({{"shape": "{}", "batch": {}, "threads": {}, "callers": {}, "ms_min": {:.4f}, "ms_median": {:.4f}, "gflop": {:.6f}, )"
       R"("gflops": {:.2f}, "ceiling_gflops": {:.2f}, "share": {:.4f}, "peak_mb": {:.1f}, )"
       R"("allocations": {}, "start_ms": {:.2f}, {}"phases": {{{}}}}})",
-      r.shape, r.threads, r.callers, r.ms_min, r.ms_median, r.gflop, r.gflops, r.ceiling_gflops,
-      r.share, r.peak_mb, r.allocations, r.start_ms, monitor, phases);
+      r.shape, r.batch, r.threads, r.callers, r.ms_min, r.ms_median, r.gflop, r.gflops,
+      r.ceiling_gflops, r.share, r.peak_mb, r.allocations, r.start_ms, monitor, phases);
 }
 
 }  // namespace rein::app

@@ -157,6 +157,15 @@ void add_bench(CLI::App& app, Arguments& a) {
       ->type_name("N")
       ->default_str("1")
       ->check(CLI::Range(1, 64));
+  step_command.add_option("--batch", step.batch, "examples, in place of those of the shape")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1 << 20));
+  step_command
+      .add_option("--per-example", step.way,
+                  "clip the gradient of each example: together, or one-by-one")
+      ->type_name("WAY")
+      ->transform(CLI::Transformer(std::map<std::string, StepWay>{
+          {"together", StepWay::together}, {"one-by-one", StepWay::one_by_one}}));
   step_command.add_flag("--monitor", step.monitor, "also what a Monitor would add");
 
   OptimizerBenchSettings& o = a.bench_optimizer.settings;

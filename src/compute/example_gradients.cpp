@@ -191,9 +191,11 @@ void need_an_example_a_row(ExampleMap& map, const Value& v, std::string_view wha
 
 }  // namespace
 
-TracedGradients trace_example_gradients(Recorded r, const Recorded& of_one_more,
-                                        Variables& variables, const FactorsOfNorms& factors,
-                                        Where where) {
+TracedGradients trace_example_gradients(Recorded r, Recorded of_one_more, Variables& variables,
+                                        const FactorsOfNorms& factors, Where where) {
+  // What flows back into the losses is then a number for each example too.
+  for (Recorded* each : {&r, &of_one_more})
+    each->outputs[0] = each->outputs[0] * ones(each->outputs[0].spec(), *each->graph);
   ExampleMap map(r, of_one_more, r.inputs[0].shape()[0]);
   for (size_t i = 0; i < r.outputs.size(); ++i)
     need_an_example_a_row(map, r.outputs[i], i == 0 ? "the loss" : "a metric");

@@ -17,7 +17,7 @@ using FactorsOfNorms = std::function<Values(const Values& norms)>;
 /// then these products are made once, of error signals times the factor of their example ("ghost
 /// norms" with book-keeping; Bu and others 2023, arXiv 2210.00038). Throws ExamplesMixed where it
 /// cannot see that each gradient is such a sum.
-TracedGradients trace_example_gradients(Recorded recorded, const Recorded& of_one_more,
+TracedGradients trace_example_gradients(Recorded recorded, Recorded of_one_more,
                                         Variables& variables, const FactorsOfNorms& factors,
                                         Where where);
 

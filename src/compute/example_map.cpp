@@ -69,16 +69,24 @@ ExampleMap::ExampleMap(const Recorded& recorded, const Recorded& of_one_more, in
       continue;
     }
     follow();
-    for (size_t i = 0; i < nodes[id].out.size(); ++i) {
-      const Examples& at = of_[id][i];
-      if (at.kind != none && at.kind != apart) continue;
-      const int axis = longer_axis(nodes[id].out[i], others[id].out[i], batch_);
-      const auto expected = example_axis(nodes[id].out[i].shape, at, batch_);
-      if (at.kind == none ? axis != -1 : expected && axis != expected->axis)
-        throw ExamplesMixed(
-            fmt::format("{} has another shape for a batch of another size", place(nodes[id])));
-    }
+    for (size_t i = 0; i < nodes[id].out.size(); ++i) check_shape(nodes[id], others[id], i);
   }
+}
+
+// That it follows the size of the batch where examples are, and nowhere else.
+void ExampleMap::check_shape(const Graph::Node& node, const Graph::Node& other, size_t i) {
+  Examples& at = of_.back()[i];
+  if (at.kind != none && at.kind != apart) return;
+  const Shape& shape = node.out[i].shape;
+  const int axis = longer_axis(node.out[i], other.out[i], batch_);
+  if (at.kind == none && axis >= 0 && node.op->name == "broadcast_to") {
+    at = along(shape, {axis, 1});  // the same for each example
+    return;
+  }
+  const auto expected = example_axis(shape, at, batch_);
+  if (at.kind == none ? axis != -1 : expected && axis != expected->axis)
+    throw ExamplesMixed(
+        fmt::format("{} has another shape for a batch of another size", place(node)));
 }
 
 void ExampleMap::add_source(const Graph::Node& node, const Graph::Node& other) {

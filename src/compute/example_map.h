@@ -30,6 +30,7 @@ class ExampleMap {
  private:
   void add_source(const Graph::Node& node, const Graph::Node& other);
   void follow();
+  void check_shape(const Graph::Node& node, const Graph::Node& other, size_t result);
 
   const Graph& graph_;
   int64_t batch_;

@@ -24,7 +24,7 @@ struct ClipGradientByValue {
     require(limit >= 0, "the limit must be 0 or more (infinity: no clipping)");
     return in[0];
   }
-  std::vector<Examples> examples(const Batch& b) const { return {b.at[0]}; }
+  std::vector<Examples> examples(const BatchQuery& b) const { return {b.at[0]}; }
   std::vector<int64_t> views(Specs) const { return {0}; }
   void forward(const Run&, Ins, Outs) const {}  // never called: the result is a view
   Cotangents vjp(const Backward& b) const {
@@ -47,7 +47,7 @@ struct ClipGradientByRowNorm {
     }
     return {in.begin(), in.end()};
   }
-  std::vector<Examples> examples(const Batch& b) const { return {b.at.begin(), b.at.end()}; }
+  std::vector<Examples> examples(const BatchQuery& b) const { return {b.at.begin(), b.at.end()}; }
   void forward(const Run&, Ins in, Outs out) const {
     for (size_t i = 0; i < in.size(); ++i)
       if (in[i].size() > 0) std::memcpy(out[i].data, in[i].data, in[i].spec->bytes());
@@ -91,7 +91,7 @@ struct StraightThrough {
     require(in[0] == in[1], "both must have one shape and dtype");
     return in[0];
   }
-  std::vector<Examples> examples(const Batch& b) const { return {b.at[0]}; }
+  std::vector<Examples> examples(const BatchQuery& b) const { return {b.at[0]}; }
   std::vector<int64_t> views(Specs) const { return {0}; }
   void forward(const Run&, Ins, Outs) const {}  // never called: the result is a view
   Cotangents vjp(const Backward& b) const { return {Cotangent(), b.dy()}; }

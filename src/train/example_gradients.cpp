@@ -77,13 +77,14 @@ void ExampleGradients::record_together(const ModelFunction& losses, Seed seed, W
   std::vector<Spec> one_more = batch_;
   for (Spec& spec : one_more) ++spec.shape[0];
   Recorded all = trace(losses, batch_, seed, where, true);
-  const Recorded more = trace(losses, one_more, seed, where, true);
+  Recorded more = trace(losses, one_more, seed, where, true);
   const auto clip = [&](const Values& norms) {
     const ClippedNorms clipped = clip_examples(norms, settings_.clip_norm);
     return Values{clipped.factors, clipped.norms};
   };
-  together_.emplace(trace_example_gradients(std::move(all), more, variables_, clip, where),
-                    variables_, team_, where);
+  together_.emplace(
+      trace_example_gradients(std::move(all), std::move(more), variables_, clip, where), variables_,
+      team_, where);
 } catch (const ExamplesMixed& e) {
   why_loop_ = e.what();
 } catch (const InvalidArgument& e) {

@@ -139,7 +139,7 @@ std::vector<Model> models() {
                      [](const std::vector<Variable>& v, In in) {
                        const Value y =
                            tanh(in[0] * v[0] - v[1]) * v[1] / (square(in[0] - v[2]) + 1.0);
-                       return reduce_sum(y, {.axes = {1, 2}});
+                       return reduce_sum(y + v[0], {.axes = {1, 2}});
                      })});
   struct Recurrent {
     std::shared_ptr<RNNCell> cell;
@@ -201,7 +201,8 @@ std::vector<Model> models() {
                        const Value words = gather(m.table, transpose(in[0], {1, 0}));
                        const Value zero =
                            in[0].graph().constant(Tensor({in[0].shape()[0], 33}, m.table.dtype()));
-                       const Value first = zero + m.first_state;
+                       const Value first =
+                           broadcast_to(in[0].graph().parameter(m.first_state), zero.shape());
                        const Value below = m.lower.sequence(words, {{zero, first}}).outputs;
                        const Value above = m.upper.sequence(below, {{zero, zero}}).outputs;
                        const Value all_losses = losses(m.out(transpose(above, {1, 0, 2})), in[1]);
@@ -343,7 +344,7 @@ TEST(ExamplesOneByOne, WhereTheyCannotBeToldApartAndStepSaysWhy) {
               const Value weights = x.graph().parameter(w.w);
               return loss(w, x) + reduce_sum(square(weights));
             }),
-            "variable 'w' is used where add does not keep examples apart");
+            "variable 'w' is used where broadcast_to does not keep examples apart");
   EXPECT_EQ(why_of([&](const Weights& w, Value x) {
               const Value sums = reduce_sum(x.graph().parameter(w.w), {.axes = {0}});
               return reduce_sum(slice(x, {0, 0}, {-1, 2}) * sums, {.axes = {1}});

@@ -84,7 +84,7 @@ struct Examples {
 };
 
 /// What an op is asked about the examples of a batch.
-struct Batch {
+struct BatchQuery {
   Specs in;
   std::span<const Examples> at;  // in each argument: none, apart or hidden; in some not none
   int64_t size;                  // of the batch, more than 1
@@ -128,7 +128,8 @@ InvalidArgument rule_error(std::string_view op, std::string_view what, Specs got
 ///  - `bool may_overwrite(size_t argument) const`: whether `forward` still works when its first
 ///    result lies where that argument lies (of the same size). A recording then spends no memory
 ///    on the result, if nobody reads the argument later;
-///  - `std::vector<Examples> examples(const Batch& b) const`: where examples are in each result;
+///  - `std::vector<Examples> examples(const BatchQuery& b) const`: where examples are in each
+///  result;
 ///    nothing if results mix them. Without it examples are lost track of, as they should be in an
 ///    op that draws random numbers;
 ///  - `std::optional<SequencePlace> locate(Ins in, Outs out) const`: after `forward` has made
@@ -158,7 +159,7 @@ struct OpRecord {
   std::vector<int64_t> (*views)(const void* op, Specs in);
   bool (*may_overwrite)(const void* op, size_t argument);
   // Null: it does not know.
-  std::vector<Examples> (*examples)(const void* op, const Batch& b);
+  std::vector<Examples> (*examples)(const void* op, const BatchQuery& b);
   std::optional<SequencePlace> (*locate)(const void* op, Ins in, Outs out);
   bool (*equal)(const void* a, const void* b);
   const OpRecord* next = nullptr;  // the list of all records, see `first_op`
@@ -207,8 +208,8 @@ constexpr OpRecord make_record() {
     else
       return false;
   };
-  if constexpr (requires(const T t, const Batch& b) { t.examples(b); })
-    r.examples = [](const void* op, const Batch& b) {
+  if constexpr (requires(const T t, const BatchQuery& b) { t.examples(b); })
+    r.examples = [](const void* op, const BatchQuery& b) {
       return static_cast<const T*>(op)->examples(b);
     };
   if constexpr (requires(const T t, Ins in, Outs out) { t.locate(in, out); })

@@ -31,7 +31,7 @@ struct Reshape {
             std::to_string(in[0].size()) + " elements do not fit " + to_string(shape));
     return {to, in[0].dtype};
   }
-  std::vector<Examples> examples(const Batch& b) const { return {b.at[0]}; }
+  std::vector<Examples> examples(const BatchQuery& b) const { return {b.at[0]}; }
   std::vector<int64_t> views(Specs) const { return {0}; }
   void forward(const Run&, Ins, Outs) const {}  // a view
   Cotangents vjp(const Backward& b) const { return {reshape(b.dy(), b.in[0].shape())}; }
@@ -60,7 +60,7 @@ struct Transpose {
     require(std::ranges::adjacent_find(sorted) == sorted.end(), "an axis is named twice");
     return {shape, in[0].dtype};
   }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     const Shape& x = b.in[0].shape;
     const auto at = example_axis(x, b.at[0], b.size);
     for (int i = 0; at && i < x.rank(); ++i)
@@ -104,7 +104,9 @@ struct BroadcastTo {
             "does not stretch to " + to_string(shape));
     return {shape, in[0].dtype};
   }
-  std::vector<Examples> examples(const Batch& b) const { return examples_of_elements(b, shape); }
+  std::vector<Examples> examples(const BatchQuery& b) const {
+    return examples_of_elements(b, shape);
+  }
   std::vector<int64_t> views(Specs in) const {
     if (in[0].size() == shape.size()) return {0};
     return {};

@@ -44,7 +44,7 @@ struct Slice {
     }
     return out;
   }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     const auto at = example_axis(b.in[0].shape, b.at[0], b.size);
     if (!at) return {};
     const Shape y = infer(b.in).shape;
@@ -96,7 +96,7 @@ struct Pad {
     }
     return out;
   }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     const auto at = example_axis(b.in[0].shape, b.at[0], b.size);
     if (!at) return {};
     const Padding& p = paddings[static_cast<size_t>(at->axis)];

@@ -15,7 +15,7 @@ struct UnaryOp {
     require_floating(in[0]);
     return in[0];
   }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     return examples_of_elements(b, b.in[0].shape);
   }
   void forward(const Run& run, Ins in, Outs out) const {
@@ -35,7 +35,7 @@ struct BinaryOp {
     require_same_dtype(in[0], in[1]);
     return {broadcast(in[0].shape, in[1].shape), in[0].dtype};
   }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     return examples_of_elements(b, infer(b.in).shape);
   }
   void forward(const Run& run, Ins in, Outs out) const {
@@ -57,7 +57,7 @@ struct TernaryOp {
     require_same_dtype(in[0], in[2]);
     return {broadcast(broadcast(in[0].shape, in[1].shape), in[2].shape), in[0].dtype};
   }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     return examples_of_elements(b, infer(b.in).shape);
   }
   void forward(const Run& run, Ins in, Outs out) const {

@@ -7,7 +7,7 @@ namespace {
 
 // The axis that all arguments agree on; `moved` counts an axis of argument i as the result does.
 template <class Moved>
-std::vector<Examples> agreed(const Batch& b, const Shape& result, const Moved& moved) {
+std::vector<Examples> agreed(const BatchQuery& b, const Shape& result, const Moved& moved) {
   std::optional<ExampleAxis> all;
   for (size_t i = 0; i < b.in.size(); ++i) {
     if (b.at[i].kind == Examples::Kind::none) continue;
@@ -39,12 +39,12 @@ Examples along(const Shape& shape, ExampleAxis axis) {
   return {Examples::Kind::apart, stride_of(shape, axis.axis) * axis.inner};
 }
 
-std::vector<Examples> examples_of_elements(const Batch& b, const Shape& result) {
+std::vector<Examples> examples_of_elements(const BatchQuery& b, const Shape& result) {
   return agreed(b, result,
                 [&](size_t i, int axis) { return axis + result.rank() - b.in[i].shape.rank(); });
 }
 
-std::vector<Examples> examples_of_rows(const Batch& b, int axes, const Shape& result) {
+std::vector<Examples> examples_of_rows(const BatchQuery& b, int axes, const Shape& result) {
   return agreed(b, result, [&](size_t, int axis) { return axis < axes ? axis : -1; });
 }
 

@@ -21,9 +21,9 @@ Examples along(const Shape& shape, ExampleAxis axis);
 
 /// Of a result that takes the axes of its arguments as they are, counted from the right: what
 /// stretches and what is elementwise.
-std::vector<Examples> examples_of_elements(const Batch& b, const Shape& result);
+std::vector<Examples> examples_of_elements(const BatchQuery& b, const Shape& result);
 /// Of results that take the first `axes` axes of all arguments as they are and do anything with
 /// the others.
-std::vector<Examples> examples_of_rows(const Batch& b, int axes, const Shape& result);
+std::vector<Examples> examples_of_rows(const BatchQuery& b, int axes, const Shape& result);
 
 }  // namespace rein

@@ -28,7 +28,7 @@ Shape join(Specs in, int axis) {
 bool outermost(const Shape& shape, int axis) { return shape.size(0, axis) == 1; }
 
 // Of values put together along `axis`: along another one, or whole batches behind one another.
-std::vector<Examples> examples_of_joined(const Batch& b, int axis, const Shape& joined,
+std::vector<Examples> examples_of_joined(const BatchQuery& b, int axis, const Shape& joined,
                                          std::span<const int64_t> starts = {}) {
   std::optional<ExampleAxis> all;
   for (size_t i = 0; i < b.in.size(); ++i) {
@@ -37,6 +37,7 @@ std::vector<Examples> examples_of_joined(const Batch& b, int axis, const Shape& 
     if (!found || (all && *all != *found)) return {};
     all = found;
   }
+  if (!all) return {};
   if (all->axis == axis) {
     const int64_t whole = all->inner * b.size;
     for (size_t i = 0; i < b.in.size(); ++i)
@@ -61,7 +62,7 @@ struct Concat {
     if (!starts.empty()) shape[a] = total;
     return {shape, in[0].dtype};
   }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     const Shape y = infer(b.in).shape;
     return examples_of_joined(b, resolve_axis(axis, y.rank()), y, starts);
   }
@@ -149,7 +150,7 @@ struct Split {
     }
     return out;
   }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     const Shape& x = b.in[0].shape;
     const int a = resolve_axis(axis, x.rank());
     const auto at = example_axis(x, b.at[0], b.size);
@@ -215,7 +216,7 @@ struct Rejoin {
   bool operator==(const Rejoin&) const = default;
 
   Spec infer(Specs in) const { return {join(in.subspan(1), axis), in[0].dtype}; }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     return examples_of_joined({b.in.subspan(1), b.at.subspan(1), b.size}, axis, infer(b.in).shape);
   }
   std::vector<int64_t> views(Specs) const { return {offset}; }

@@ -14,7 +14,7 @@ Spec infer_loss(const Spec& logits) {
           logits.dtype};
 }
 
-std::vector<Examples> examples_of_losses(const Batch& b, const Spec& loss) {
+std::vector<Examples> examples_of_losses(const BatchQuery& b, const Spec& loss) {
   return examples_of_rows(b, loss.shape.rank(), loss.shape);
 }
 
@@ -62,7 +62,7 @@ struct CrossEntropyGrad {  // labels, logits, upstream
   bool may_overwrite(size_t argument) const { return argument == 1; }
 
   Spec infer(Specs in) const { return in[1]; }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     return examples_of_rows(b, b.in[1].shape.rank() - 1, b.in[1].shape);
   }
   void forward(const Run& run, Ins in, Outs out) const {
@@ -83,7 +83,7 @@ struct CrossEntropy {  // labels, logits
   bool operator==(const CrossEntropy&) const = default;
 
   Spec infer(Specs in) const { return infer_dense(in[0], in[1]); }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     return examples_of_losses(b, infer(b.in));
   }
   void forward(const Run& run, Ins in, Outs out) const {
@@ -106,7 +106,7 @@ struct SparseCrossEntropyGrad {  // logits, labels, upstream
   bool may_overwrite(size_t argument) const { return argument == 0; }
 
   Spec infer(Specs in) const { return in[0]; }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     return examples_of_rows(b, b.in[0].shape.rank() - 1, b.in[0].shape);
   }
   void forward(const Run& run, Ins in, Outs out) const {
@@ -130,7 +130,7 @@ struct SparseCrossEntropy {  // logits, labels
   bool operator==(const SparseCrossEntropy&) const = default;
 
   Spec infer(Specs in) const { return infer_sparse(in[0], in[1]); }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     return examples_of_losses(b, infer(b.in));
   }
   void forward(const Run& run, Ins in, Outs out) const {
@@ -169,7 +169,7 @@ struct SigmoidCrossEntropy {  // labels, logits
   bool operator==(const SigmoidCrossEntropy&) const = default;
 
   Spec infer(Specs in) const { return infer_same(in); }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     return examples_of_elements(b, b.in[0].shape);
   }
   void forward(const Run& run, Ins in, Outs out) const {
@@ -185,7 +185,7 @@ struct SquaredError {
   bool operator==(const SquaredError&) const = default;
 
   Spec infer(Specs in) const { return infer_same(in); }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     return examples_of_elements(b, b.in[0].shape);
   }
   void forward(const Run& run, Ins in, Outs out) const {
@@ -202,7 +202,7 @@ struct AbsoluteError {
   bool operator==(const AbsoluteError&) const = default;
 
   Spec infer(Specs in) const { return infer_same(in); }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     return examples_of_elements(b, b.in[0].shape);
   }
   void forward(const Run& run, Ins in, Outs out) const {

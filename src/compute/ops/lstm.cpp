@@ -42,7 +42,7 @@ std::optional<SequencePlace> locate_gate(const kernels::LstmSizes& s, const T* g
 
 // Whether the rows of sequences [steps, batch, ...] and states [batch, ...] are examples, the same
 // whatever they are, or in an order of these ops; and the kernel is of none.
-bool rows_are_examples(const Batch& b, size_t kernel) {
+bool rows_are_examples(const BatchQuery& b, size_t kernel) {
   for (size_t i = 0; i < b.in.size(); ++i) {
     if (b.at[i].kind == Examples::Kind::none || b.at[i].kind == Examples::Kind::hidden) continue;
     const auto found = example_axis(b.in[i].shape, b.at[i], b.size);
@@ -63,7 +63,7 @@ struct LstmRows {  // gates, x, h
             "needs the gates of x [steps, batch, inputs] and h [batch, units]");
     return {Shape{x[0], x[1], 4 * h[1]}, in[0].dtype};
   }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     return {along(infer(b.in).shape, {1, 1})};
   }
   void forward(const Run& run, Ins in, Outs out) const {
@@ -99,7 +99,7 @@ struct LstmGrad {
     return out;
   }
 
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     if (to_weights || !rows_are_examples(b, 1)) return {};
     const std::vector<Spec> all = infer(b.in);
     std::vector<Examples> of{{Examples::Kind::hidden}};
@@ -189,7 +189,7 @@ struct LstmOp {
             {Shape{memory.cells}, type}};
   }
 
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     if (b.at[2].kind != Examples::Kind::none || !rows_are_examples(b, 1)) return {};
     const auto all = infer(b.in);
     std::vector<Examples> of(all.size(), {Examples::Kind::hidden});

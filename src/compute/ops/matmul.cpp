@@ -50,7 +50,7 @@ struct MatMul {
   }
 
   // Rows of a or columns of b are examples, or both are summed over them.
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     using enum Examples::Kind;
     const int a_rows = transpose_a ? 1 : 0, b_columns = transpose_b ? 0 : 1;
     const auto in_a = example_axis(b.in[0].shape, b.at[0], b.size);

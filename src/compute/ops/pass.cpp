@@ -15,7 +15,7 @@ struct Cast {
 
   bool operator==(const Cast&) const = default;
   Spec infer(Specs in) const { return {in[0].shape, dtype}; }
-  std::vector<Examples> examples(const Batch& b) const { return {b.at[0]}; }
+  std::vector<Examples> examples(const BatchQuery& b) const { return {b.at[0]}; }
   std::vector<int64_t> views(Specs in) const {
     return in[0].dtype == dtype ? std::vector<int64_t>{0} : std::vector<int64_t>{};
   }
@@ -35,7 +35,7 @@ struct StopGradient {
 
   bool operator==(const StopGradient&) const = default;
   Spec infer(Specs in) const { return in[0]; }
-  std::vector<Examples> examples(const Batch& b) const { return {b.at[0]}; }
+  std::vector<Examples> examples(const BatchQuery& b) const { return {b.at[0]}; }
   std::vector<int64_t> views(Specs) const { return {0}; }
   void forward(const Run&, Ins, Outs) const {}  // never called: the result is a view
   Cotangents vjp(const Backward&) const { return {Cotangent()}; }

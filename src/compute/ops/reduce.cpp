@@ -86,7 +86,7 @@ struct Reduction {
     return out;
   }
 
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     const Shape& x = b.in[0].shape;
     auto at = example_axis(x, b.at[0], b.size);
     if (!at) return {};

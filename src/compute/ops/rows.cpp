@@ -30,7 +30,7 @@ struct Gather {
     return {picked(in[1].shape, in[0].shape), in[0].dtype};
   }
   // Along the axes of the indices, or those of a row.
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     using enum Examples::Kind;
     const Shape y = infer(b.in).shape;
     if (const auto at = example_axis(b.in[1].shape, b.at[1], b.size); at && b.at[0].kind == none)
@@ -92,7 +92,7 @@ struct OneHot {
     shape.push_back(depth);
     return {shape, dtype};
   }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     return examples_of_rows(b, b.in[0].shape.rank(), infer(b.in).shape);
   }
   void forward(const Run& run, Ins in, Outs out) const {

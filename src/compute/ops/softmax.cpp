@@ -14,7 +14,7 @@ struct Softmax {
     require_logits(in[0]);
     return in[0];
   }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     return examples_of_rows(b, b.in[0].shape.rank() - 1, b.in[0].shape);
   }
   void forward(const Run& run, Ins in, Outs out) const {
@@ -37,7 +37,7 @@ struct LogSoftmax {
     require_logits(in[0]);
     return in[0];
   }
-  std::vector<Examples> examples(const Batch& b) const {
+  std::vector<Examples> examples(const BatchQuery& b) const {
     return examples_of_rows(b, b.in[0].shape.rank() - 1, b.in[0].shape);
   }
   void forward(const Run& run, Ins in, Outs out) const {
