@@ -153,12 +153,27 @@ TEST(Options, BenchPrintsOneObject) {
   EXPECT_EQ(f.code, 0) << f.err;
   const auto json = nlohmann::json::parse(f.out);
   for (const char* key :
-       {"shape", "threads", "callers", "ms_min", "ms_median", "gflop", "gflops", "ceiling_gflops",
-        "share", "peak_mb", "allocations", "start_ms", "phases"})
+       {"shape", "batch", "threads", "callers", "ms_min", "ms_median", "gflop", "gflops",
+        "ceiling_gflops", "share", "peak_mb", "allocations", "start_ms", "phases"})
     EXPECT_TRUE(json.contains(key)) << key;
-  EXPECT_EQ(json.size(), 13u);
+  EXPECT_EQ(json.size(), 14u);
   for (const char* phase : {"lstm", "lstm_grad", "matmul", "process", "apply"})
     EXPECT_GT(json["phases"].value(phase, 0.0), 0) << phase;
+}
+
+TEST(Options, BenchClipsEachExample) {
+  TemporaryFolder folder;
+  const auto phases = [&](const char* way) {
+    const Finished f = rein(folder, {"bench", "step", "--shape=forecast", "--batch=3",
+                                     "--threads=1", "--seconds=0", "--json", "--per-example", way});
+    EXPECT_EQ(f.code, 0) << f.err;
+    const auto json = nlohmann::json::parse(f.out);
+    EXPECT_EQ(json["batch"], 3);
+    EXPECT_EQ(json["allocations"], 0);
+    return json["phases"];
+  };
+  EXPECT_TRUE(phases("together").contains("example_norms"));
+  EXPECT_FALSE(phases("one-by-one").contains("example_norms"));
 }
 
 TEST(Options, BenchMeasuresBesideOtherCallers) {
