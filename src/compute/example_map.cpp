@@ -50,6 +50,14 @@ bool same_kind(const Graph::Node& a, const Graph::Node& b) {
          });
 }
 
+// Attributes of ops that only move numbers are shapes.
+bool same_attributes(const Graph::Node& a, const Graph::Node& b) {
+  constexpr std::string_view kMoves[] = {"reshape", "broadcast_to", "slice",  "pad",
+                                         "split",   "concat",       "rejoin", "scatter_rows"};
+  return std::ranges::count(kMoves, a.op->name) > 0 ||
+         a.op->equal(a.attributes.get(), b.attributes.get());
+}
+
 std::string place(const Graph::Node& node) {
   return fmt::format("{} ({}:{})", node.op->name, node.where.file, node.where.line);
 }
@@ -68,6 +76,9 @@ ExampleMap::ExampleMap(const Recorded& recorded, const Recorded& of_one_more, in
       add_source(nodes[id], others[id]);
       continue;
     }
+    if (!same_attributes(nodes[id], others[id]))
+      throw ExamplesMixed(
+          fmt::format("{} has other attributes for a batch of another size", place(nodes[id])));
     follow();
     for (size_t i = 0; i < nodes[id].out.size(); ++i) check_shape(nodes[id], others[id], i);
   }

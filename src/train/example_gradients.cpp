@@ -51,8 +51,10 @@ ExampleGradients::ExampleGradients(const ModelFunction& losses, std::span<const 
     why_loop_ = "the cost makes variables";
   else
     record_together(losses, seed, where);
-  if (together_) return;
-  loop_.emplace(*std::exchange(one_example_, std::nullopt), variables, team, where);
+  if (together_)
+    metrics_.clear();
+  else
+    loop_.emplace(*std::exchange(one_example_, std::nullopt), variables, team, where);
 }
 
 // Says where results are not one an example; makes room for the metrics.

@@ -338,6 +338,10 @@ TEST(ExamplesOneByOne, WhereTheyCannotBeToldApartAndStepSaysWhy) {
               return x.shape()[0] % 2 == 0 ? loss(w, x) : loss(w, x) * 2.0;
             }),
             "the cost takes other ops for a batch of another size");
+  EXPECT_EQ(why_of([&](const Weights& w, Value x) {
+              return clip_gradient_by_value(loss(w, x), 1.0 / static_cast<double>(x.shape()[0]));
+            }),
+            "clip_gradient_by_value has other attributes for a batch of another size");
   EXPECT_EQ(why_of([&](const Weights& w, Value x) { return loss(w, x) + reduce_sum(x * w.v); }),
             "add does not keep the examples of the loss apart");
   EXPECT_EQ(why_of([&](const Weights& w, Value x) {
