@@ -62,10 +62,10 @@ expect check_docs.sh "code from nowhere" "a C++ block without"
 echo '[gone](gone.md)' >>"$tree/docs/d.md"
 expect check_docs.sh "a dead link" "docs/d.md:2: a link to nothing: gone.md"
 
-# expect_gate COUNTS STATUS TEXT: so many instructions, where a and b had 1000 each.
+# expect_gate COUNTS STATUS TEXT: so many instructions, where a had 1000 and b 1000 or 500.
 expect_gate() {
   local output status=0
-  output=$("$scripts/perf_gate.sh" --compare <(printf 'a 1000\nb 1000\n') <(printf "$1") 2>&1) || status=$?
+  output=$("$scripts/perf_gate.sh" --compare <(printf 'a 1000\nb 1000 500\n') <(printf "$1") 2>&1) || status=$?
   if [ $status != "$2" ] || ! grep -q "$3" <<<"$output"; then
     echo "perf_gate.sh: status $status, not $2 with '$3', of $1; it said: $output"
     failures=1
@@ -73,6 +73,8 @@ expect_gate() {
 }
 expect_gate 'a 1029\nb 971\n' 0 "b .* -2.9 % *ok"
 expect_gate 'a 1031\nb 1000\n' 1 "a .* +3.1 % *more"
+expect_gate 'a 1000\nb 510\n' 0 "b .* 510 .* 500: .* +2.0 % *ok"
+expect_gate 'a 1000\nb 600\n' 1 "b .* 500: .* +20.0 % *more"
 expect_gate 'a 969\nb 1000\n' 1 "A gain; keep it"
 expect_gate 'a 1000\n' 1 "b: in the baseline, but not counted"
 expect_gate 'a 1000\nb 1000\nc 1\n' 1 "c: not in the baseline"

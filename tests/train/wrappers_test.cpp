@@ -451,7 +451,7 @@ TEST(Wrappers, EachDoesSomething) {
     EXPECT_EQ(course(wrapper) != bare, wrapper.moves) << wrapper.name;
 }
 
-// Of variables that are large enough for threads to share them.
+// Of variables that are large enough for threads to share them: each wrapper and each clip once.
 TEST(Wrappers, OfLargeVariablesHaveTheSameBitsForAnyNumberOfThreads) {
   const auto end = [](const Cell& cell, int threads) {
     Variables vars{Seed{1}};
@@ -469,6 +469,7 @@ TEST(Wrappers, OfLargeVariablesHaveTheSameBitsForAnyNumberOfThreads) {
   };
   for (const WrapperRow& wrapper : kWrappers)
     for (const ClipRow& clip : kClips) {
+      if (&wrapper != &kWrappers[0] && std::string_view(clip.name) != "ClipByGlobalNorm") continue;
       SCOPED_TRACE(testing::Message() << wrapper.name << ", " << clip.name);
       const std::string want = end({wrapper, Adam{}, clip.make}, 1);
       for (int threads : {2, 3}) EXPECT_EQ(end({wrapper, Adam{}, clip.make}, threads), want);
