@@ -24,7 +24,7 @@ namespace {
 }  // namespace rein::app
 
 // Sanitizers bring their own; under them nothing is counted.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef REIN_SANITIZED
 // The other forms (arrays, nothrow) call these two.
 void* operator new(size_t size) { return rein::app::counted(std::malloc(size ? size : 1)); }
 void* operator new(size_t size, std::align_val_t alignment) {

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # sanitize.sh [asan|tsan]... [-- CMAKE ARGUMENT...]: builds and runs tests under the address and undefined
-# behaviour sanitizers (asan) and the thread sanitizer (tsan); both if none is named. g++ 12 takes what the
-# sanitizers insert for uses of uninitialised memory: their presets leave that warning out.
+# behaviour sanitizers (asan, by clang) and the thread sanitizer (tsan, by g++); both if none is named.
 #
 # asan runs all that tests/CMakeLists.txt builds for it. tsan runs what uses threads, from the team and
 # the kernels to whole steps: nn and golden compose ops that the battery runs on several threads, io and

@@ -10,7 +10,7 @@
 namespace rein::kernels {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef REIN_SANITIZED
 // Of the sizes: sanitizers are slow, and see what one size does wrong.
 constexpr int64_t kStride = 9;
 #else

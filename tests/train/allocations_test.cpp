@@ -36,7 +36,7 @@ TEST(Allocations, AStepWithMonitorChecksClipsAndRollbackMakesNone) {
     EXPECT_EQ(app::allocation_count(), before) << threads;
     EXPECT_TRUE(step(bad, model.y, model.ids).skip);
   }
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef REIN_SANITIZED
   const int64_t before = app::allocation_count();
   delete new std::string(100, 'x');
   EXPECT_GT(app::allocation_count(), before);  // it counts

@@ -22,7 +22,7 @@ inline std::vector<app::StepShape> bench_shapes() {
     s.steps = std::min<int64_t>(s.steps, s.batch > 1 ? 64 : 2048);
     if (s.units > 200) s.steps = 3;
     if (s.vocabulary > 500) s.vocabulary = s.outputs = 500;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef REIN_SANITIZED
     s.steps = std::min<int64_t>(s.steps, 8);
 #endif
   }

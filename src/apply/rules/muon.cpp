@@ -22,10 +22,11 @@ using kernels::Trans;
 // Memory for one matrix [rows, columns]: x and its successor, and two products of the shorter side.
 template <class T>
 struct Work {
-  Work(std::byte* memory, int64_t rows, int64_t columns) {
+  Work(std::byte* memory, int64_t rows, int64_t columns) {  // null: `bytes` alone is of use
     const int64_t shorter = std::min(rows, columns);
+    const auto here = [&] { return memory ? memory + bytes : nullptr; };
     const auto take = [&](int64_t n) {
-      T* const p = reinterpret_cast<T*>(memory + bytes);
+      T* const p = reinterpret_cast<T*>(here());
       bytes += (static_cast<size_t>(n) * sizeof(T) + 63) / 64 * 64;
       return p;
     };
@@ -33,7 +34,7 @@ struct Work {
     next = take(rows * columns);
     gram = take(shorter * shorter);
     gram2 = take(shorter * shorter);
-    gemm_scratch = memory + bytes;
+    gemm_scratch = here();
     bytes += kernels::gemm_scratch_bytes<T>(Trans::yes, rows, rows, columns);
   }
   T *x, *next, *gram, *gram2;
