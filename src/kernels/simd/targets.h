@@ -13,9 +13,9 @@
 // fallback of the compiler's baseline.
 #pragma once
 
-// The fallback that Highway takes with clang reads its largest lane as the lowest finite number where
-// all are -infinity, and narrows infinite doubles to finite floats: the other one, of single lanes, is
-// right with every compiler.
+// The fallback that Highway takes with clang reads its largest lane as the lowest finite number
+// where all are -infinity, and narrows infinite doubles to finite floats: the other one, of single
+// lanes, is right with every compiler.
 #ifndef HWY_BROKEN_EMU128
 #define HWY_BROKEN_EMU128 1
 #endif
