@@ -1,7 +1,7 @@
 // The key to the parameters.
 #pragma once
 
-#include <cstring>
+#include <algorithm>
 
 #include "rein/tensor/variables.h"
 
@@ -18,7 +18,7 @@ class ParameterWriter {
 
 /// Writes back what was copied of `variables.block()`, to the bit.
 inline void put_back(Variables& variables, const Buffer& own) noexcept {
-  std::memcpy(ParameterWriter::block<std::byte>(variables), own.data(), own.size());
+  std::copy_n(own.data(), own.size(), ParameterWriter::block<std::byte>(variables));
 }
 
 }  // namespace rein

@@ -1,7 +1,7 @@
 #include "rein/apply/sharpness.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "apply/parameter_writer.h"
 #include "process/pieces.h"
@@ -32,7 +32,7 @@ Ascent::Ascent(const Variables& variables)
     : own_(variables.layout().size * size_of(variables.dtype())), norms_(variables) {}
 
 void Ascent::climb(Variables& variables, Gradients& gradients, const Sharpness& sharpness) {
-  std::memcpy(own_.data(), variables.block(), own_.size());
+  std::copy_n(static_cast<const std::byte*>(variables.block()), own_.size(), own_.data());
   gradients.merge_duplicates();  // each row is moved once
   visit_float(variables.dtype(), [&](auto zero) {
     using T = decltype(zero);

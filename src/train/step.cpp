@@ -282,7 +282,7 @@ void Step::with_averages(const std::function<void()>& evaluate, Where where) {
     Parts& parts;
     Buffer own{parts.variables.layout().size * size_of(parts.variables.dtype())};
     explicit PutBack(Parts& of) : parts(of) {
-      std::memcpy(own.data(), of.variables.block(), own.size());
+      std::copy_n(static_cast<const std::byte*>(of.variables.block()), own.size(), own.data());
       parts.evaluating = true;
     }
     ~PutBack() {
