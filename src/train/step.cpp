@@ -12,6 +12,7 @@
 #include "base/flush_denormals.h"
 #include "rein/apply/apply.h"
 #include "rein/compute/ops.h"
+#include "rein/process/conditional.h"
 #include "rein/process/finite.h"
 #include "train/step_parts.h"
 
@@ -96,7 +97,7 @@ Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRu
   if (options.communicator) parts_->ranks.emplace(*options.communicator);
   if (options.rollback) parts_->keeper.emplace(*options.rollback, parts_->rule, where);
   if (options.loss_scale || options.rollback)
-    parts_->process = chain(CheckFinite{.policy = NonFinite::skip}, std::move(parts_->process));
+    parts_->process = chain(parts_->first_check(), std::move(parts_->process));
   parts_->make_states(where);
 }
 Step::~Step() = default;
@@ -171,6 +172,14 @@ void Step::Parts::keep_metrics() {
     else
       std::memcpy(metrics[i].data(), now.data(), now.spec().bytes());
   }
+}
+
+// A Rollback decides alone. Policies of the user's own come in once the loss scale is not to blame.
+AnyTransform Step::Parts::first_check() {
+  const CheckFinite skips{.policy = NonFinite::skip};
+  if (options.rollback || !process.decides_non_finite()) return skips;
+  return conditionally_transform(skips,
+                                 [this](int64_t, const StepInfo&) { return scale_is_unproven(); });
 }
 
 void Step::Parts::add_to_sum() {

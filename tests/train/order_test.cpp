@@ -232,6 +232,49 @@ TEST_F(Poisoned, TheScaleFindsWhatDoesNotOverflow) {
     for (double v : w) EXPECT_TRUE(std::isfinite(v));
 }
 
+TEST_F(Poisoned, AScaleThatIsNotToBlameLeavesItToThePolicy) {
+  const auto make = [&](CheckFinite check) {
+    return record(model.cost(), model.vars, chain(check), GradientDescent{.learning_rate = 1e-3},
+                  {.loss_scale = LossScale{.initial = 4}});
+  };
+  const auto before = model.weights();
+  Step stop = make({.policy = NonFinite::stop});
+  for (const double scale : {4, 2}) {  // it may be
+    EXPECT_TRUE(stop(bad, model.y, model.ids).skip) << scale;
+    EXPECT_EQ(stop.loss_scale(), scale / 2);
+  }
+  for (int again = 0; again < 2; ++again)
+    EXPECT_NE(non_finite_error([&] {
+                stop(bad, model.y, model.ids);
+              }).find("'w' is not finite at step 3"),
+              std::string::npos);
+  EXPECT_EQ(model.weights(), before);
+  EXPECT_EQ(stop.loss_scale(), 1);
+
+  Step proven = make({.policy = NonFinite::stop});
+  EXPECT_FALSE(proven(model.x, model.y, model.ids).skip);
+  EXPECT_THROW(proven(bad, model.y, model.ids), NonFiniteError);
+  EXPECT_EQ(proven.loss_scale(), 4);
+
+  Step zero = make({.policy = NonFinite::zero});
+  zero(model.x, model.y, model.ids);
+  const auto then = model.weights();
+  const StepInfo info = zero(bad, model.y, model.ids);
+  EXPECT_TRUE(!info.skip && !info.finite && info.non_finite == "w");
+  EXPECT_EQ(zero.loss_scale(), 2);
+  EXPECT_NE(model.weights(), then);
+  for (const auto& w : model.weights())
+    for (double v : w) EXPECT_TRUE(std::isfinite(v));
+
+  Step counts = make({.most_skips = 3});
+  counts(model.x, model.y, model.ids);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(counts(bad, model.y, model.ids).skip);
+  EXPECT_NE(non_finite_error([&] {
+              counts(bad, model.y, model.ids);
+            }).find("3 steps before it were skipped"),
+            std::string::npos);
+}
+
 TEST_F(Poisoned, WrongScalesAndInputs) {
   const auto error = [&](LossScale s) {
     return error_of([&] { record(model.cost(), model.vars, chain(), Adam{}, {.loss_scale = s}); });

@@ -55,6 +55,7 @@ struct CheckFinite {
   };
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  bool decides_non_finite() const { return true; }
 };
 
 }  // namespace rein
