@@ -158,6 +158,34 @@ TEST_F(Poisoned, StopThrowsBeforeAnythingChanges) {
   EXPECT_EQ(train(model.x, model.y, model.ids).step, 1);  // and it can go on
 }
 
+TEST_F(Poisoned, ALossThatIsNotFiniteIsTooMuchThoughItsGradientsAre) {
+  const auto make = [&](CheckFinite check) {
+    const auto cost = [&](Value x, Value y, Value ids, Value more) {
+      return model.loss(x, y, ids) + more;
+    };
+    return record(cost, model.vars, chain(check, AutoClip{}), Adam{});
+  };
+  const auto go = [&](Step& step, double more) {
+    return step(model.x, model.y, model.ids, Tensor::scalar(static_cast<float>(more)));
+  };
+  const auto before = model.weights();
+  Step stop = make({.policy = NonFinite::stop});
+  const std::string text = non_finite_error([&] { go(stop, kInf); });
+  EXPECT_NE(text.find("the loss is not finite, though its gradients are, at step 1 (loss inf); "
+                      "nothing was changed"),
+            std::string::npos)
+      << text;
+  EXPECT_EQ(stop.step(), 0);
+  Step skip = make({.policy = NonFinite::skip});
+  const StepInfo skipped = go(skip, -kInf);
+  EXPECT_TRUE(skipped.skip && !skipped.finite && skipped.non_finite.empty());
+  EXPECT_EQ(model.weights(), before);
+  Step zero = make({.policy = NonFinite::zero});  // there is nothing to zero
+  const StepInfo info = go(zero, kInf);
+  EXPECT_TRUE(!info.skip && !info.finite);
+  EXPECT_NE(model.weights(), before);
+}
+
 TEST_F(Poisoned, TooManySkipsInARowEndIt) {
   Step train = record(model.cost(), model.vars, chain(CheckFinite{.most_skips = 2}), Adam{});
   for (int round = 0; round < 2; ++round) {

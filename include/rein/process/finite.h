@@ -1,4 +1,4 @@
-// Gradients that are not finite, and gradients that are too large to be believed.
+// Steps that are not finite, and gradients that are too large to be believed.
 #pragma once
 
 #include <cstdint>
@@ -10,17 +10,17 @@
 
 namespace rein {
 
-/// What becomes of a step with a gradient that is not finite.
+/// What becomes of a step whose loss, or a gradient, is not finite.
 enum class NonFinite : uint8_t {
   propagate,  // it goes on as if nothing were
-  zero,       // every number that is not finite becomes 0
+  zero,       // every number of a gradient that is not finite becomes 0
   skip,       // neither parameters nor what the rule remembers change, its count included
   stop        // NonFiniteError, before anything is changed
 };
 
-/// Looks at all gradients. Whatever the policy, `StepInfo` says that they were not finite and names
-/// the first variable. Costs the pass over memory that takes their norms, which `StepInfo` then
-/// holds. Stands before the clips:
+/// Looks at the loss and all gradients. Whatever the policy, `StepInfo` says that they were not
+/// finite and names the first variable. Costs the pass over memory that takes their norms, which
+/// `StepInfo` then holds. Stands before the clips:
 ///
 ///     chain(CheckFinite{.policy = NonFinite::skip, .most_skips = 10}, ClipByGlobalNorm{5})
 ///
@@ -31,8 +31,9 @@ struct CheckFinite {
   NonFinite policy = NonFinite::skip;
   /// A step whose global norm is larger is skipped too, whatever the policy.
   double skip_above = std::numeric_limits<double>::infinity();
-  int64_t most_skips = 0;          // 0: no limit
-  std::optional<Shards> shards{};  // of variables that are spread over ranks, which decide alike
+  int64_t most_skips = 0;  // 0: no limit
+  // Of variables that are spread over ranks, which have one loss and decide alike.
+  std::optional<Shards> shards{};
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
