@@ -8,9 +8,9 @@
 #include <cstring>
 #include <optional>
 
+#include "apply/halves.h"
 #include "apply/parameter_writer.h"
 #include "base/flush_denormals.h"
-#include "rein/apply/apply.h"
 #include "rein/compute/ops.h"
 #include "rein/process/conditional.h"
 #include "rein/process/finite.h"
@@ -219,6 +219,8 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   Parts& p = *parts_;
   const std::span<const Tensor> all = p.prepare(inputs, where);
   if (p.ranks && !p.ranks->same()) p.ranks->need_same(p.variables, p.settings(), p.step, where);
+  const AnyRule& rule = p.keeper ? p.keeper->rule() : p.rule;
+  placed("Step", where, [&] { prepare_updates(p.variables, p.gradients(), rule, p.rule_state); });
   const auto start = Clock::now();
   StepInfo info{.step = p.step + 1};
   info.loss = p.compute_gradients(all, where);  // 1 compute
@@ -249,9 +251,9 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
     const bool excused = !info.finite && p.scale_is_unproven();
     p.keeper->see(info, excused, p.variables, p.process_state, p.rule_state);
   }
-  const AnyRule& rule = p.keeper ? p.keeper->rule() : p.rule;
-  placed("Step", where, [&] {
-    apply_updates(p.variables, *gradients, rule, p.rule_state, info, p.team);  // 3 apply
+  placed("Step", where, [&] {  // 3 apply
+    info.skip =
+        info.skip || !add_updates(p.variables, *gradients, rule, p.rule_state, info, p.team);
   });
   if (!info.skip) info.learning_rate = rule.rate(p.rule_state);
 
