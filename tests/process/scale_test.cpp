@@ -237,6 +237,19 @@ TEST(Groups, OnlyAndExcept) {
   EXPECT_FALSE(unmeasured.info.measured);
 }
 
+TEST(Groups, StopAtTheFirstThatAsksToSkip) {
+  int seen = 0;
+  const AnyTransform counts = [&](Gradients&, const Variables&, StepInfo&) { ++seen; };
+  Steps steps(Groups{{{"v0", CheckFinite{.skip_above = 1}}, {"*", counts}}}, {{2}, {1}});
+  steps.step(Lists{{3, 4}, {12}});
+  EXPECT_TRUE(steps.info.skip);
+  EXPECT_EQ(seen, 0);
+  EXPECT_DOUBLE_EQ(steps.info.norm, 13);  // of all, nevertheless
+  steps.step(Lists{{0.3, 0.4}, {12}});
+  EXPECT_FALSE(steps.info.skip);
+  EXPECT_EQ(seen, 1);
+}
+
 TEST(Groups, AbsentStaysAbsentAndABadVariableIsNamed) {
   Steps steps(Groups{{{"v0", ClipByNorm{}}, {"*", ClipByNorm{}}}}, {{2}, {1}, {1}});
   const Lists out = steps.step(Lists{{3, 4}, {}, {kNaN}});
