@@ -97,7 +97,7 @@ Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRu
   if (options.communicator) parts_->ranks.emplace(*options.communicator);
   if (options.rollback) parts_->keeper.emplace(*options.rollback, parts_->rule, where);
   if (options.loss_scale || options.rollback)
-    parts_->process = chain(parts_->first_check(), std::move(parts_->process));
+    parts_->process = chain(parts_->first_check(), parts_->process);
   parts_->make_states(where);
 }
 Step::~Step() = default;

@@ -7,6 +7,7 @@
 
 #include "process/steps.h"
 #include "rein/process/clip.h"
+#include "rein/process/finite.h"
 #include "support/error_text.h"
 
 namespace rein {
