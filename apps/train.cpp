@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 #include <signal.h>
 
-#include <cmath>
 #include <cstdio>
 #include <optional>
 #include <utility>
@@ -62,17 +61,14 @@ std::vector<Tensor> part_of(const std::vector<Tensor>& batch, int64_t i, int64_t
   return part;
 }
 
-// A step whose gradients are not finite throws before it changes anything, unless it shall go on:
-// what it was made of goes into a file.
+// A step whose loss or gradients are not finite throws before it changes anything, unless it shall
+// go on: what it was made of goes into a file.
 StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const Variables& variables,
                   const TrainSettings& settings, const RunFolder& run) {
   try {
     const int64_t parts = settings.accumulate;
     for (int64_t i = 0; i + 1 < parts; ++i) step.accumulate_all(part_of(batch, i, parts));
-    const StepInfo info = step.run(part_of(batch, parts - 1, parts));
-    if (std::isfinite(info.loss) || info.skip || !settings.non_finite.starts_with("stop"))
-      return info;
-    throw NonFiniteError(fmt::format("the loss is {}, its gradients are finite", info.loss));
+    return step.run(part_of(batch, parts - 1, parts));
   } catch (const NonFiniteError& error) {
     const int64_t number = step.step() + 1;
     write_bundle(run.bundle_file(), {settings, number, batch}, variables);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "apply/halves.h"
 #include "apply/parameter_writer.h"
 #include "base/flush_denormals.h"
 #include "process/pieces.h"
@@ -201,18 +202,22 @@ class TeamOf {
 
 }  // namespace
 
-void apply_updates(Variables& variables, Gradients& gradients, const AnyRule& rule,
-                   AnyRule::State& state, const StepInfo& info, ThreadTeam& team) {
+void prepare_updates(const Variables& variables, const Gradients& gradients, const AnyRule& rule,
+                     AnyRule::State& state) {
   if (gradients.size() != variables.size())
     throw InvalidArgument("apply_updates",
                           fmt::format("{} gradients for {} variables; variables are added before "
                                       "the first step, not between steps",
                                       gradients.size(), variables.size()),
                           Where{});
-  if (info.skip) return;
+  rule.prepare(state);
+}
+
+bool add_updates(Variables& variables, Gradients& gradients, const AnyRule& rule,
+                 AnyRule::State& state, const StepInfo& info, ThreadTeam& team) {
   const FlushDenormals flush;
   const TeamOf shared(gradients, team);
-  rule.prepare(state);
+  bool adds = true;
   rule.begin(state, gradients);
   rule.before(state, variables);
   visit_float(variables.dtype(), [&](auto zero) {
@@ -222,11 +227,20 @@ void apply_updates(Variables& variables, Gradients& gradients, const AnyRule& ru
     if (rule.sees_deltas()) {
       StepInfo seen{.step = info.step, .examples = info.examples};
       rule.deltas(gradients, state, variables, seen);
-      if (!seen.skip) update.add();
+      adds = !seen.skip;
+      if (adds) update.add();
     }
     rule.after(state, std::span<T>(ParameterWriter::block<T>(variables), variables.layout().size),
                team);
   });
+  return adds;
+}
+
+void apply_updates(Variables& variables, Gradients& gradients, const AnyRule& rule,
+                   AnyRule::State& state, const StepInfo& info, ThreadTeam& team) {
+  if (info.skip) return;
+  prepare_updates(variables, gradients, rule, state);
+  add_updates(variables, gradients, rule, state, info, team);
 }
 
 }  // namespace rein

@@ -24,6 +24,7 @@ void zero_non_finite(Gradients& gradients) {
 std::string reason(const StepInfo& info, double norm, double limit) {
   if (!info.non_finite.empty())
     return fmt::format("the gradient of '{}' is not finite", info.non_finite);
+  if (!std::isfinite(info.loss)) return "the loss is not finite, though its gradients are,";
   return fmt::format("the global norm is {}, more than {}", norm, limit);
 }
 
@@ -44,14 +45,16 @@ void CheckFinite::update(Gradients& gradients, State& state, const Variables&,
   state.norms.take(gradients);
   state.norms.report_non_finite(gradients, info);
   const double norm = state.norms.global();
-  const bool finite = std::isfinite(norm);
+  info.finite &= std::isfinite(info.loss);
+  const bool finite = std::isfinite(norm) && std::isfinite(info.loss);
+  const bool too_large = std::isfinite(norm) && norm > skip_above;
   if (!finite && policy == NonFinite::stop)
     throw NonFiniteError(fmt::format(
         "{}: {} at step {} (loss {}); nothing was changed. Lower the learning rate, clip, or let "
         "the policy be skip",
         name, reason(info, norm, skip_above), info.step, info.loss));
 
-  if ((!finite && policy == NonFinite::skip) || (finite && norm > skip_above)) {
+  if ((!finite && policy == NonFinite::skip) || too_large) {
     if (most_skips > 0 && state.in_a_row >= most_skips)
       throw NonFiniteError(fmt::format(
           "{}: {} at step {} (loss {}), and {} steps before it were skipped in a row; nothing was "

@@ -81,8 +81,10 @@ void Groups::update(Gradients& gradients, State& state, const Variables& variabl
     if (info.non_finite.empty()) info.non_finite = part.non_finite;
     info.finite &= part.finite;
   };
+  std::ranges::fill(state.measured, char{0});
+  std::ranges::fill(state.factors, 1.0);
   bool any = false;
-  for (size_t k = 0; k < groups.size(); ++k) {
+  for (size_t k = 0; k < groups.size() && !info.skip; ++k) {
     StepInfo part = info;
     part.measured = part.clipped = false;
     const Alone alone(gradients, state.kinds, [&](size_t i) { return state.group_of[i] == k; });

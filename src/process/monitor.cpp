@@ -115,6 +115,7 @@ class Monitor::Around {
 
   // Settings and state are those of what it is around: a step loads what was saved without one.
   void describe(std::string_view path, Settings& out) const { process_.describe(path, out); }
+  bool decides_non_finite() const { return process_.decides_non_finite(); }
   struct State {
     AnyTransform::State process;
     template <class Self, class F>

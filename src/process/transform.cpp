@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace rein {
 
 static_assert(Transform<Chain> && Transform<AnyTransform>);
@@ -38,6 +40,10 @@ void Chain::update(Gradients& gradients, State& state, const Variables& variable
                    StepInfo& info) const {
   for (size_t i = 0; i < parts.size() && !info.skip; ++i)
     parts[i].update(gradients, state[i], variables, info);
+}
+
+bool Chain::decides_non_finite() const {
+  return std::ranges::any_of(parts, [](const auto& part) { return part.decides_non_finite(); });
 }
 
 }  // namespace rein

@@ -8,10 +8,11 @@
 #include <cstring>
 #include <optional>
 
+#include "apply/halves.h"
 #include "apply/parameter_writer.h"
 #include "base/flush_denormals.h"
-#include "rein/apply/apply.h"
 #include "rein/compute/ops.h"
+#include "rein/process/conditional.h"
 #include "rein/process/finite.h"
 #include "train/step_parts.h"
 
@@ -96,7 +97,7 @@ Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRu
   if (options.communicator) parts_->ranks.emplace(*options.communicator);
   if (options.rollback) parts_->keeper.emplace(*options.rollback, parts_->rule, where);
   if (options.loss_scale || options.rollback)
-    parts_->process = chain(CheckFinite{.policy = NonFinite::skip}, std::move(parts_->process));
+    parts_->process = chain(parts_->first_check(), parts_->process);
   parts_->make_states(where);
 }
 Step::~Step() = default;
@@ -173,6 +174,14 @@ void Step::Parts::keep_metrics() {
   }
 }
 
+// A Rollback decides alone. Policies of the user's own come in once the loss scale is not to blame.
+AnyTransform Step::Parts::first_check() {
+  const CheckFinite skips{.policy = NonFinite::skip};
+  if (options.rollback || !process.decides_non_finite()) return skips;
+  return conditionally_transform(skips,
+                                 [this](int64_t, const StepInfo&) { return scale_is_unproven(); });
+}
+
 void Step::Parts::add_to_sum() {
   const Gradients& now = gradients();
   if (!sum) sum.emplace(variables);
@@ -210,6 +219,8 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   Parts& p = *parts_;
   const std::span<const Tensor> all = p.prepare(inputs, where);
   if (p.ranks && !p.ranks->same()) p.ranks->need_same(p.variables, p.settings(), p.step, where);
+  const AnyRule& rule = p.keeper ? p.keeper->rule() : p.rule;
+  placed("Step", where, [&] { prepare_updates(p.variables, p.gradients(), rule, p.rule_state); });
   const auto start = Clock::now();
   StepInfo info{.step = p.step + 1};
   info.loss = p.compute_gradients(all, where);  // 1 compute
@@ -240,9 +251,9 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
     const bool excused = !info.finite && p.scale_is_unproven();
     p.keeper->see(info, excused, p.variables, p.process_state, p.rule_state);
   }
-  const AnyRule& rule = p.keeper ? p.keeper->rule() : p.rule;
-  placed("Step", where, [&] {
-    apply_updates(p.variables, *gradients, rule, p.rule_state, info, p.team);  // 3 apply
+  placed("Step", where, [&] {  // 3 apply
+    info.skip =
+        info.skip || !add_updates(p.variables, *gradients, rule, p.rule_state, info, p.team);
   });
   if (!info.skip) info.learning_rate = rule.rate(p.rule_state);
 

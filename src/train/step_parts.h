@@ -85,6 +85,8 @@ struct Step::Parts {
            loss_scale > std::max(options.loss_scale->least, proven_scale);
   }
   void move_loss_scale(bool finite);
+  /// With a loss scale or a Rollback: what stands in front of the user's transforms.
+  AnyTransform first_check();
 
   void make_states(Where where) {
     placed("record", where, [&] {

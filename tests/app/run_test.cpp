@@ -219,6 +219,15 @@ TEST(Run, DivergenceNamesTheVariableAndKeepsTheLastGoodWeights) {
   EXPECT_TRUE(contains(replayed.out, "op ") && contains(replayed.out, "layer '")) << replayed.out;
 }
 
+TEST(Run, ALossScaleHidesNoDivergence) {
+  TemporaryFolder folder;
+  const Finished diverged = train(
+      folder, {"--clip", "none", "--learning-rate", "1e38", "--loss-scale", "1024", "--out", "r"});
+  EXPECT_EQ(diverged.code, 4) << diverged.err;
+  EXPECT_TRUE(contains(diverged.err, "diverged at step ")) << diverged.err;
+  EXPECT_EQ(rein(folder, {"replay", "r/diverged.safetensors"}).code, 4);
+}
+
 TEST(Run, ReplayRefusesOtherFiles) {
   TemporaryFolder folder;
   ASSERT_EQ(train(folder, {"--out", "r"}).code, 0);

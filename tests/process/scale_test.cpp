@@ -7,6 +7,7 @@
 
 #include "process/steps.h"
 #include "rein/process/clip.h"
+#include "rein/process/finite.h"
 #include "support/error_text.h"
 
 namespace rein {
@@ -235,6 +236,19 @@ TEST(Groups, OnlyAndExcept) {
   Steps unmeasured(only("v0", Scale{.factor = 2.0}), {{2}, {1}});
   EXPECT_EQ(unmeasured.step(Lists{{3, 4}, {5}}), (Lists{{6, 8}, {5}}));
   EXPECT_FALSE(unmeasured.info.measured);
+}
+
+TEST(Groups, StopAtTheFirstThatAsksToSkip) {
+  int seen = 0;
+  const AnyTransform counts = [&](Gradients&, const Variables&, StepInfo&) { ++seen; };
+  Steps steps(Groups{{{"v0", CheckFinite{.skip_above = 1}}, {"*", counts}}}, {{2}, {1}});
+  steps.step(Lists{{3, 4}, {12}});
+  EXPECT_TRUE(steps.info.skip);
+  EXPECT_EQ(seen, 0);
+  EXPECT_DOUBLE_EQ(steps.info.norm, 13);  // of all, nevertheless
+  steps.step(Lists{{0.3, 0.4}, {12}});
+  EXPECT_FALSE(steps.info.skip);
+  EXPECT_EQ(seen, 1);
 }
 
 TEST(Groups, AbsentStaysAbsentAndABadVariableIsNamed) {

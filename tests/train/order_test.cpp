@@ -158,6 +158,34 @@ TEST_F(Poisoned, StopThrowsBeforeAnythingChanges) {
   EXPECT_EQ(train(model.x, model.y, model.ids).step, 1);  // and it can go on
 }
 
+TEST_F(Poisoned, ALossThatIsNotFiniteIsTooMuchThoughItsGradientsAre) {
+  const auto make = [&](CheckFinite check) {
+    const auto cost = [&](Value x, Value y, Value ids, Value more) {
+      return model.loss(x, y, ids) + more;
+    };
+    return record(cost, model.vars, chain(check, AutoClip{}), Adam{});
+  };
+  const auto go = [&](Step& step, double more) {
+    return step(model.x, model.y, model.ids, Tensor::scalar(static_cast<float>(more)));
+  };
+  const auto before = model.weights();
+  Step stop = make({.policy = NonFinite::stop});
+  const std::string text = non_finite_error([&] { go(stop, kInf); });
+  EXPECT_NE(text.find("the loss is not finite, though its gradients are, at step 1 (loss inf); "
+                      "nothing was changed"),
+            std::string::npos)
+      << text;
+  EXPECT_EQ(stop.step(), 0);
+  Step skip = make({.policy = NonFinite::skip});
+  const StepInfo skipped = go(skip, -kInf);
+  EXPECT_TRUE(skipped.skip && !skipped.finite && skipped.non_finite.empty());
+  EXPECT_EQ(model.weights(), before);
+  Step zero = make({.policy = NonFinite::zero});  // there is nothing to zero
+  const StepInfo info = go(zero, kInf);
+  EXPECT_TRUE(!info.skip && !info.finite);
+  EXPECT_NE(model.weights(), before);
+}
+
 TEST_F(Poisoned, TooManySkipsInARowEndIt) {
   Step train = record(model.cost(), model.vars, chain(CheckFinite{.most_skips = 2}), Adam{});
   for (int round = 0; round < 2; ++round) {
@@ -230,6 +258,49 @@ TEST_F(Poisoned, TheScaleFindsWhatDoesNotOverflow) {
   EXPECT_GT(skips, 5);
   for (const auto& w : large.weights())
     for (double v : w) EXPECT_TRUE(std::isfinite(v));
+}
+
+TEST_F(Poisoned, AScaleThatIsNotToBlameLeavesItToThePolicy) {
+  const auto make = [&](CheckFinite check) {
+    return record(model.cost(), model.vars, chain(check), GradientDescent{.learning_rate = 1e-3},
+                  {.loss_scale = LossScale{.initial = 4}});
+  };
+  const auto before = model.weights();
+  Step stop = make({.policy = NonFinite::stop});
+  for (const double scale : {4, 2}) {  // it may be
+    EXPECT_TRUE(stop(bad, model.y, model.ids).skip) << scale;
+    EXPECT_EQ(stop.loss_scale(), scale / 2);
+  }
+  for (int again = 0; again < 2; ++again)
+    EXPECT_NE(non_finite_error([&] {
+                stop(bad, model.y, model.ids);
+              }).find("'w' is not finite at step 3"),
+              std::string::npos);
+  EXPECT_EQ(model.weights(), before);
+  EXPECT_EQ(stop.loss_scale(), 1);
+
+  Step proven = make({.policy = NonFinite::stop});
+  EXPECT_FALSE(proven(model.x, model.y, model.ids).skip);
+  EXPECT_THROW(proven(bad, model.y, model.ids), NonFiniteError);
+  EXPECT_EQ(proven.loss_scale(), 4);
+
+  Step zero = make({.policy = NonFinite::zero});
+  zero(model.x, model.y, model.ids);
+  const auto then = model.weights();
+  const StepInfo info = zero(bad, model.y, model.ids);
+  EXPECT_TRUE(!info.skip && !info.finite && info.non_finite == "w");
+  EXPECT_EQ(zero.loss_scale(), 2);
+  EXPECT_NE(model.weights(), then);
+  for (const auto& w : model.weights())
+    for (double v : w) EXPECT_TRUE(std::isfinite(v));
+
+  Step counts = make({.most_skips = 3});
+  counts(model.x, model.y, model.ids);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(counts(bad, model.y, model.ids).skip);
+  EXPECT_NE(non_finite_error([&] {
+              counts(bad, model.y, model.ids);
+            }).find("3 steps before it were skipped"),
+            std::string::npos);
 }
 
 TEST_F(Poisoned, WrongScalesAndInputs) {

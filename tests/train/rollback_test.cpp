@@ -79,6 +79,24 @@ TEST(Rollback, ALossThatExplodesIsBadThoughFinite) {
   EXPECT_TRUE(t.go_with(t.large).rolled_back);
 }
 
+TEST(Rollback, DecidesWhateverThePolicyOfACheck) {
+  for (const NonFinite policy : {NonFinite::stop, NonFinite::zero, NonFinite::propagate}) {
+    SmallModel model;
+    Tensor bad = model.x.clone();
+    bad.flat<float>()[1] = std::nanf("");
+    Step step =
+        record(model.cost(), model.vars, chain(CheckFinite{.policy = policy}), Adam{},
+               {.loss_scale = LossScale{.initial = 1}, .rollback = Rollback{.most_bad = 1}});
+    const Weights first = model.weights();
+    step(model.x, model.y, model.ids);
+    const Weights before = model.weights();
+    EXPECT_TRUE(step(bad, model.y, model.ids).skip);
+    EXPECT_EQ(model.weights(), before);
+    EXPECT_TRUE(step(bad, model.y, model.ids).rolled_back);
+    EXPECT_EQ(model.weights(), first);
+  }
+}
+
 TEST(Rollback, BeforeTheFirstHealthyStepItStaysWhereItBegan) {
   Training t({.most_bad = 0});
   const Weights before = t.model.weights();

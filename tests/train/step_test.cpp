@@ -149,6 +149,40 @@ TEST(Step, AnExceptionLeavesParametersAndCountAlone) {
   EXPECT_EQ(train.step(), 1);
 }
 
+TEST(Step, AScheduleThatMakesNoSenseIsRefusedBeforeAnythingIsSeen) {
+  SmallModel model, other;
+  int seen = 0;
+  double rate = 1e-3;
+  const AnyTransform counts = [&](Gradients&, const Variables&, StepInfo&) { ++seen; };
+  const auto make = [&](SmallModel& m) {
+    return record(m.cost(), m.vars, counts, Adam{.learning_rate = [&](int64_t) { return rate; }},
+                  {.rollback = Rollback{}});
+  };
+  Step train = make(model), plain = make(other);
+  train.accumulate(model.x, model.y, model.ids);
+  rate = -1;
+  EXPECT_THROW(train(model.x, model.y, model.ids), InvalidArgument);
+  EXPECT_EQ(seen, 0);
+  rate = 1e-3;
+  // The micro-batch has waited.
+  const StepInfo info = train(model.x, model.y, model.ids);
+  EXPECT_EQ(info.micro_batches, 2);
+  plain.accumulate(other.x, other.y, other.ids);
+  plain(other.x, other.y, other.ids);
+  EXPECT_EQ(model.weights(), other.weights());
+}
+
+TEST(Step, TellsThatAClipOfUpdatesSkipped) {
+  SmallModel model;
+  Step train = record(model.cost(), model.vars, chain(),
+                      ClipUpdates{.rule = Adam{}, .clip = CheckFinite{.skip_above = 1e-6}});
+  const auto before = model.weights();
+  const StepInfo info = train(model.x, model.y, model.ids);
+  EXPECT_TRUE(info.skip);
+  EXPECT_EQ(info.learning_rate, 0);
+  EXPECT_EQ(model.weights(), before);
+}
+
 TEST(Step, SettingsAreCheckedWhereItIsRecorded) {
   SmallModel model;
   const auto error_of = [&](const AnyTransform& process, const AnyRule& rule,

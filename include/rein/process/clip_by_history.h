@@ -12,7 +12,7 @@ namespace rein {
 
 // All of them measure, and those by the global norm leave the factor in `gradients.scale`: see
 // ClipByGlobalNorm. A step whose norm is not finite is not clipped and not remembered. A step that
-// a later transform skips is remembered.
+// a transform behind them skips is remembered: checks stand in front.
 
 /// By the global norm, to the percentile of the norms so far, this one included (AutoClip:
 /// Seetharaman, Wichern, Pardo, Le Roux 2020, arXiv 2007.14469, which keeps all norms; here the

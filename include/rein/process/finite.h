@@ -1,4 +1,4 @@
-// Gradients that are not finite, and gradients that are too large to be believed.
+// Steps that are not finite, and gradients that are too large to be believed.
 #pragma once
 
 #include <cstdint>
@@ -10,17 +10,18 @@
 
 namespace rein {
 
-/// What becomes of a step with a gradient that is not finite.
+/// What becomes of a step whose loss, or a gradient, is not finite.
 enum class NonFinite : uint8_t {
   propagate,  // it goes on as if nothing were
-  zero,       // every number that is not finite becomes 0
+  zero,       // every number of a gradient that is not finite becomes 0
   skip,       // neither parameters nor what the rule remembers change, its count included
   stop        // NonFiniteError, before anything is changed
 };
 
-/// Looks at all gradients. Whatever the policy, `StepInfo` says that they were not finite and names
-/// the first variable. Costs the pass over memory that takes their norms, which `StepInfo` then
-/// holds. Stands before the clips:
+/// Looks at the loss and all gradients. Whatever the policy, `StepInfo` says that they were not
+/// finite and names the first variable. Costs the pass over memory that takes their norms, which
+/// `StepInfo` then holds. Stands in front: the transforms behind it do not see a step that it skips
+/// or stops, those before it do, and what they remember keeps it.
 ///
 ///     chain(CheckFinite{.policy = NonFinite::skip, .most_skips = 10}, ClipByGlobalNorm{5})
 ///
@@ -31,8 +32,9 @@ struct CheckFinite {
   NonFinite policy = NonFinite::skip;
   /// A step whose global norm is larger is skipped too, whatever the policy.
   double skip_above = std::numeric_limits<double>::infinity();
-  int64_t most_skips = 0;          // 0: no limit
-  std::optional<Shards> shards{};  // of variables that are spread over ranks, which decide alike
+  int64_t most_skips = 0;  // 0: no limit
+  // Of variables that are spread over ranks, which have one loss and decide alike.
+  std::optional<Shards> shards{};
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
@@ -55,6 +57,7 @@ struct CheckFinite {
   };
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  bool decides_non_finite() const { return true; }
 };
 
 }  // namespace rein

@@ -26,7 +26,7 @@ struct Group {
 /// transform sees its variables alone: a clip by the global norm takes theirs, and leaves the
 /// others alone. Variables of no group stay as they are. A pattern that no variable matches throws
 /// InvalidArgument: at once, or, of a model that makes its variables while a step is recorded,
-/// then.
+/// then. Once a group asks to skip the step, those after it do not see it.
 ///
 ///     Groups{{{"embedding*", ClipByNorm{.clip_norm = 1}},
 ///             {"*", ClipByGlobalNorm{.clip_norm = 5}}}}

@@ -52,6 +52,9 @@ class AnyTransform {
               StepInfo& info) const {
     self_->update(gradients, state, variables, info);
   }
+  /// Whether it says what becomes of a step that is not finite, whatever the variable: CheckFinite
+  /// does, and so a Chain or Monitor with one in it. Any transform may have this function.
+  bool decides_non_finite() const { return self_->decides_non_finite(); }
   /// Its name and settings; a function of your own only says that it is one.
   void describe(std::string_view path, Settings& out) const { self_->describe(path, out); }
 
@@ -61,6 +64,7 @@ class AnyTransform {
     virtual State init(const Variables& variables) const = 0;
     virtual void update(Gradients& gradients, State& state, const Variables& variables,
                         StepInfo& info) const = 0;
+    virtual bool decides_non_finite() const = 0;
     virtual void describe(std::string_view path, Settings& out) const = 0;
   };
   static void update_each(
@@ -84,6 +88,12 @@ class AnyTransform {
         transform(gradients, variables, info);
       else
         update_each(transform, gradients);
+    }
+    bool decides_non_finite() const override {
+      if constexpr (requires { transform.decides_non_finite(); })
+        return transform.decides_non_finite();
+      else
+        return false;
     }
     void describe(std::string_view path, Settings& out) const override {
       if constexpr (DescribesItself<T>) {
@@ -111,6 +121,7 @@ struct Chain {
   using State = std::vector<AnyTransform::State>;
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  bool decides_non_finite() const;
 };
 
 /// `chain(ClipByValue{-1, 1}, ClipByGlobalNorm{.clip_norm = 5})`; with nothing in it, no change.

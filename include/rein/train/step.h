@@ -18,8 +18,12 @@ namespace rein {
 
 /// The loss is multiplied by a scale before gradients are computed, and gradients divided by it
 /// before anything sees them, so that small ones survive a narrow number format on the way. It
-/// moves with what happens: divided by `factor` at a step whose gradients are not finite, which is
-/// skipped, and multiplied by it after `growth_interval` steps in a row that were fine (0: never).
+/// moves with what happens: divided by `factor` at a step that is not finite, and multiplied by it
+/// after `growth_interval` steps in a row that were fine (0: never).
+///
+/// A step that is not finite is skipped before transforms see it, for ever if the training is over.
+/// With a CheckFinite of your own only while the scale may be to blame, that is, while it is above
+/// `least` and no step was fine at it; then the policy of that decides.
 struct LossScale {
   double initial = 65536;
   double factor = 2;  // 1: the scale stays
@@ -73,8 +77,8 @@ struct PlacedTensor {
 ///
 /// What happens, in this order: gradients of the micro-batches that were accumulated are added up,
 /// here and over the ranks of `communicator`, and divided by their number, the loss scale is taken
-/// out, `per_example` adds its noise, once, transforms see the result once (and the first of them
-/// is, with a loss scale or a Rollback, a CheckFinite that skips), the rule makes deltas of it.
+/// out, `per_example` adds its noise, once, transforms see the result once (behind a CheckFinite
+/// that skips, with a loss scale or a Rollback: see there), the rule makes deltas of it.
 ///
 /// Ranks begin with the same variables (the same seed, or the same loaded state), settings and step
 /// count: the first step compares, and throws InvalidArgument on all of them. From then on their
@@ -107,8 +111,10 @@ class Step {
   }
   double accumulate_all(std::span<const Tensor> inputs, Where where = Where::here());
 
-  /// Throws InvalidArgument, having changed neither parameters nor what the rule remembers, if an
-  /// input has another shape than at the first call.
+  /// Throws InvalidArgument, having changed nothing, if an input has another shape than at the
+  /// first call, or if the rule's schedules give what makes no sense. What a transform throws
+  /// leaves parameters, the rule and the count of steps as they were; but micro-batches that were
+  /// accumulated for the step are gone, and transforms in front of that one remember it.
   StepInfo run(std::span<const Tensor> inputs, Where where = Where::here());
 
   /// Computes loss and gradients of a batch again, as the next step would, and says where the first

@@ -15,7 +15,8 @@ namespace rein {
 /// The first is optax.chain(adam(..), clip_by_block_rms(..)) (Adafactor limits its update by the
 /// same formula, before the learning rate), the second Kaldi's UpdateNnetWithMaxChange. What the
 /// rule remembers knows nothing of the clip. Limits that follow the step count the steps of the
-/// rule. A transform that asks to skip leaves the parameters alone; one that throws does so before
+/// rule. A transform that asks to skip leaves the parameters alone, and StepInfo says so, though
+/// the rule has counted (and a Rollback took it for a fine step); one that throws does so before
 /// they change, but after the rule has counted. Sparse gradients: a rule that moves their rows
 /// alone gives deltas that are those rows. Two more passes over memory, no memory of its own.
 struct ClipUpdates {
