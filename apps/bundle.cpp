@@ -2,76 +2,62 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "rein/io/safetensors.h"
+#include "rein/io/state_file.h"
 #include "usage_error.h"
-#include "version.h"
 
 namespace rein::app {
 namespace {
 
-constexpr const char *kFormat = "rein bundle 1", *kVariables = "variables/", *kInputs = "inputs/";
+constexpr const char *kFormat = "rein bundle 2", *kState = "state/";
 
-TensorFile read(const std::filesystem::path& file) {
-  TensorFile content = read_safetensors(file);
-  if (content.metadata["format"] != kFormat)
-    throw DataError(
-        file.string(), "metadata",
-        fmt::format("no '{}'; give a file that 'rein train' wrote when it diverged", kFormat));
-  return content;
+std::string setting_path(const TrainOption& option) {
+  return fmt::format("bundle/settings/{}", option.key);
 }
+std::string input_path(size_t i) { return fmt::format("bundle/inputs/{}", i); }
 
 }  // namespace
 
-void write_bundle(const std::filesystem::path& file, const Bundle& bundle,
-                  const Variables& variables) {
-  TensorFile content;
-  for (size_t i = 0; i < variables.size(); ++i) {
-    const Variable v = const_cast<Variables&>(variables)[i];
-    content.tensors.push_back({kVariables + v.name(), v.read()});
-  }
-  for (size_t i = 0; i < bundle.inputs.size(); ++i)
-    content.tensors.push_back({fmt::format("{}{}", kInputs, i), bundle.inputs[i]});
-  content.metadata = {{"format", kFormat},
-                      {"producer", fmt::format("rein {}", kVersion)},
-                      {"step", std::to_string(bundle.step)}};
+void write_bundle(const std::filesystem::path& file, const Bundle& bundle) {
+  StateDict out;
+  for (const auto& [name, value] : bundle.state) out[kState + name] = value;
+  for (size_t i = 0; i < bundle.inputs.size(); ++i) out[input_path(i)] = bundle.inputs[i];
+  out["bundle/format"] = kFormat;
   for (const TrainOption& option : train_options())
-    content.metadata["settings/" + std::string(option.key)] = text_of(bundle.settings, option);
-  write_safetensors(file, content);
+    out[setting_path(option)] = text_of(bundle.settings, option);
+  save_state(file, out);
 }
 
 Bundle read_bundle(const std::filesystem::path& file) {
-  TensorFile content = read(file);
+  if (read_safetensors(file).metadata["bundle/format"] != fmt::format("'{}'", kFormat))
+    throw DataError(
+        file.string(), "metadata",
+        fmt::format("no '{}'; give a file that 'rein train' wrote when it diverged", kFormat));
+  const StateDict all = load_state(file);
   Bundle bundle;
+  for (const auto& [name, value] : all)
+    if (name.starts_with(kState))
+      bundle.state[name.substr(std::string_view(kState).size())] = value;
   try {
     for (const TrainOption& option : train_options())
-      if (const auto found = content.metadata.find("settings/" + std::string(option.key));
-          found != content.metadata.end())
-        set_from_text(bundle.settings, option, found->second);
-    bundle.step = std::stoll(content.metadata.at("step"));
+      if (const auto found = all.find(setting_path(option)); found != all.end())
+        set_from_text(bundle.settings, option, std::get<std::string>(found->second));
+    for (size_t i = 0; all.contains(input_path(i)); ++i)
+      bundle.inputs.push_back(std::get<Tensor>(all.at(input_path(i))));
   } catch (const std::exception& e) {
     throw DataError(file.string(), "metadata", e.what());
-  }
-  for (size_t i = 0;; ++i) {
-    const std::string name = fmt::format("{}{}", kInputs, i);
-    const auto found = std::ranges::find(content.tensors, name, &NamedTensor::name);
-    if (found == content.tensors.end()) break;
-    bundle.inputs.push_back(found->tensor);
   }
   return bundle;
 }
 
-void set_variables(const std::filesystem::path& file, Variables& variables) {
-  const TensorFile content = read(file);
-  for (size_t i = 0; i < variables.size(); ++i) {
-    const std::string name = kVariables + variables[i].name();
-    const auto found = std::ranges::find(content.tensors, name, &NamedTensor::name);
-    if (found == content.tensors.end() || found->tensor.spec() != variables[i].spec())
-      throw DataError(file.string(), name,
-                      fmt::format("{} is expected", to_string(variables[i].spec())));
-    variables.assign(variables[i], found->tensor);
+std::vector<Tensor> part_of(const std::vector<Tensor>& batch, int64_t i, int64_t n) {
+  std::vector<Tensor> part;
+  for (const Tensor& tensor : batch) {
+    Shape shape = tensor.shape();
+    shape[0] /= n;
+    part.push_back(tensor.piece(i * shape.size(), shape));
   }
+  return part;
 }
 
 }  // namespace rein::app

@@ -1,28 +1,28 @@
-// What is needed to compute one step again, anywhere: settings, weights and the batch in one file.
+// What is needed to compute one step again, anywhere: settings, state and the batch in one file.
 #pragma once
 
 #include <filesystem>
-#include <span>
+#include <vector>
 
-#include "rein/tensor/variables.h"
+#include "rein/tensor/state.h"
 #include "train_settings.h"
 
 namespace rein::app {
 
 struct Bundle {
   TrainSettings settings;
-  int64_t step = 0;  // the number of the step that was tried
+  StateDict state;  // as Step::state, before the step that was tried
   std::vector<Tensor> inputs;
 };
 
-/// A safetensors file: variables as `variables/NAME`, the batch as `inputs/I`, every setting of the
-/// run, the step and the format in the metadata. Throws IoError.
-void write_bundle(const std::filesystem::path& file, const Bundle& bundle,
-                  const Variables& variables);
+/// A state file: the state as `state/NAME`, the batch as `bundle/inputs/I`, every setting of the
+/// run and the format. Throws IoError.
+void write_bundle(const std::filesystem::path& file, const Bundle& bundle);
 
-/// The way back; `set_variables` sets the weights of a network made by the bundle's settings. Throw
-/// IoError, and DataError for a file that is none, or whose network is another.
+/// The way back. Throws IoError, and DataError for a file that is none.
 Bundle read_bundle(const std::filesystem::path& file);
-void set_variables(const std::filesystem::path& file, Variables& variables);
+
+/// Part i of n of a batch, as a step takes it in micro-batches.
+std::vector<Tensor> part_of(const std::vector<Tensor>& batch, int64_t i, int64_t n);
 
 }  // namespace rein::app

@@ -6,22 +6,68 @@
 #include "rein/train/step.h"
 
 namespace rein::app {
+namespace {
+
+// Sets `step` as far as a loss depends on it: parameters, the count of steps, the loss scale.
+void set_state(const std::string& file, const Bundle& bundle, Step& step) {
+  StateDict state = step.state();
+  for (auto& [name, value] : state) {
+    if (name.starts_with("rule/") || name.starts_with("process/") || name.starts_with("settings/"))
+      continue;
+    const auto saved = bundle.state.find(name);
+    if (saved == bundle.state.end()) throw DataError(file, "state/" + name, "is not there");
+    value = saved->second;
+  }
+  try {
+    step.load_state(state);
+  } catch (const InvalidArgument& e) {
+    throw DataError(file, "state", e.what());
+  }
+}
+
+void check_inputs(const std::string& file, const Bundle& bundle) {
+  const std::vector<Tensor>& in = bundle.inputs;
+  if (in.size() != 2)
+    throw DataError(file, "inputs",
+                    fmt::format("{} of them; images and labels are expected", in.size()));
+  const int64_t parts = bundle.settings.accumulate;
+  for (const Tensor& tensor : in)
+    if (tensor.shape().rank() == 0 || tensor.shape()[0] % parts != 0)
+      throw DataError(
+          file, "inputs",
+          fmt::format("{} cannot be cut into {} equal parts", to_string(tensor.spec()), parts));
+}
+
+}  // namespace
 
 int replay(const ReplayRequest& request) {
+  const std::string file = request.file.string();
   const Bundle bundle = read_bundle(request.file);
+  const TrainSettings& settings = bundle.settings;
+  check_inputs(file, bundle);
   Variables variables;
-  const RowLstm model(variables, bundle.settings);
-  set_variables(request.file, variables);
+  const RowLstm model(variables, settings);
   const auto cost = [&](Value images, Value labels) { return model.cost(images, labels); };
-  Step step = record(cost, variables, chain(), GradientDescent{}, {.threads = request.threads});
-  if (bundle.inputs.size() != 2)
-    throw DataError(
-        request.file.string(), "inputs",
-        fmt::format("{} of them; images and labels are expected", bundle.inputs.size()));
-  const auto origin = step.find_non_finite(bundle.inputs);
-  fmt::print("step {}: {}\n", bundle.step,
-             origin ? origin->text() : "all results and gradients are finite");
-  return origin ? kDiverged : kOk;
+  StepOptions options{.threads = request.threads, .seed = {static_cast<uint64_t>(settings.seed)}};
+  if (settings.loss_scale > 0) options.loss_scale = LossScale{.initial = settings.loss_scale};
+  Step step = record(cost, variables, chain(), GradientDescent{}, options);
+  set_state(file, bundle, step);
+
+  const int64_t parts = settings.accumulate;
+  double loss = 0;
+  for (int64_t i = 0; i < parts; ++i) {
+    const std::vector<Tensor> part = part_of(bundle.inputs, i, parts);
+    if (const auto origin = step.find_non_finite(part)) {
+      const std::string which =
+          parts > 1 ? fmt::format(", micro-batch {} of {}", i + 1, parts) : std::string();
+      fmt::print("step {}{}: {}\n", step.step() + 1, which, origin->text());
+      return kDiverged;
+    }
+    loss += step.accumulate_all(part) / static_cast<double>(parts);
+  }
+  fmt::print("step {}: all results and gradients are finite; the loss is {}\n", step.step() + 1,
+             loss);
+  return kOk;
 }
 
 }  // namespace rein::app

@@ -50,28 +50,17 @@ StepOptions options_of(const TrainSettings& settings) {
   return options;
 }
 
-// Part i of n of a batch.
-std::vector<Tensor> part_of(const std::vector<Tensor>& batch, int64_t i, int64_t n) {
-  std::vector<Tensor> part;
-  for (const Tensor& tensor : batch) {
-    Shape shape = tensor.shape();
-    shape[0] /= n;
-    part.push_back(tensor.piece(i * shape.size(), shape));
-  }
-  return part;
-}
-
 // A step whose loss or gradients are not finite throws before it changes anything, unless it shall
 // go on: what it was made of goes into a file.
-StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const Variables& variables,
-                  const TrainSettings& settings, const RunFolder& run) {
+StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const TrainSettings& settings,
+                  const RunFolder& run) {
   try {
     const int64_t parts = settings.accumulate;
     for (int64_t i = 0; i + 1 < parts; ++i) step.accumulate_all(part_of(batch, i, parts));
     return step.run(part_of(batch, parts - 1, parts));
   } catch (const NonFiniteError& error) {
     const int64_t number = step.step() + 1;
-    write_bundle(run.bundle_file(), {settings, number, batch}, variables);
+    write_bundle(run.bundle_file(), {settings, step.state(), batch});
     throw NonFiniteError(
         fmt::format("diverged at step {}: {}\ntry a smaller --learning-rate or another --clip; "
                     "'rein replay {}' "
@@ -143,7 +132,7 @@ int train(TrainRequest request) {
     const DatasetPtr batches =
         batch(shuffle(examples, seed, epoch), settings.batch_size, {.drop_remainder = true});
     for (int64_t i = step.step() % steps_an_epoch; i < batches->size(); ++i) {
-      const StepInfo info = run_step(step, batches->get(i), variables, settings, run);
+      const StepInfo info = run_step(step, batches->get(i), settings, run);
       summary.add(info);
       if (log) log->append(settings_of(info));
       progress.show(info);

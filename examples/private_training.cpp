@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <random>
 
 #include "toy_images.h"
 
@@ -54,9 +55,12 @@ int main() {
   };
   const double expected = 128, rate = expected / n_examples, delta = 1e-5;
   const double noise = noise_multiplier_for(8, delta, rate, n_updates);
-  Step train = record(cost, vars, chain(), Adam{.learning_rate = 2e-2},
-                      {.per_example = PerExample{
-                           .clip_norm = 1, .noise_multiplier = noise, .batch_size = expected}});
+  std::random_device system;  // nobody else knows what it gives
+  const uint64_t secret = uint64_t{system()} << 32 | system();
+  Step train = record(
+      cost, vars, chain(), Adam{.learning_rate = 2e-2},
+      {.per_example = PerExample{
+           .clip_norm = 1, .noise_multiplier = noise, .batch_size = expected, .seed = secret}});
   for (uint64_t i = 0; i < n_updates; ++i) {
     const Sample s = poisson_sample(data, rate, 192, i);
     const StepInfo info = train(s.x, s.y, s.weight);

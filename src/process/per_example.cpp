@@ -81,6 +81,11 @@ void check(const PerExample& s, Where where) {
   if (s.noise_multiplier > 0 && !std::isfinite(s.clip_norm))
     throw InvalidArgument(
         op, "per_example has a noise_multiplier, of a clip_norm that is infinite; set both", where);
+  if (s.noise_multiplier > 0 && !s.seed)
+    throw InvalidArgument(op,
+                          "per_example has a noise_multiplier and no seed; draw a secret one from "
+                          "std::random_device",
+                          where);
 }
 
 void add_noise(Gradients& sum, const PerExample& settings, int64_t step) {
@@ -89,9 +94,8 @@ void add_noise(Gradients& sum, const PerExample& settings, int64_t step) {
   constexpr uint64_t kOwn = 0x70657220657861;  // none of the streams of AddNoise
   visit_float(sum.dtype(), [&](auto zero) {
     add_normal<decltype(zero)>(
-        sum, Seed{static_cast<uint64_t>(settings.seed)},
-        [&](size_t i) { return stream_of(sum.name(i)) ^ kOwn; }, static_cast<uint64_t>(step) << 40,
-        settings.noise_multiplier * settings.clip_norm);
+        sum, Seed{settings.seed.value()}, [&](size_t i) { return stream_of(sum.name(i)) ^ kOwn; },
+        static_cast<uint64_t>(step) << 40, settings.noise_multiplier * settings.clip_norm);
   });
 }
 

@@ -75,22 +75,28 @@ void ExampleGradients::check_losses(const Recorded& one_example, Where where) {
 }
 
 // Or says why not.
-void ExampleGradients::record_together(const ModelFunction& losses, Seed seed, Where where) try {
+void ExampleGradients::record_together(const ModelFunction& losses, Seed seed, Where where) {
   std::vector<Spec> one_more = batch_;
   for (Spec& spec : one_more) ++spec.shape[0];
-  Recorded all = trace(losses, batch_, seed, where, true);
-  Recorded more = trace(losses, one_more, seed, where, true);
+  std::optional<Recorded> all, more;
+  try {
+    all = trace(losses, batch_, seed, where, true);
+    more = trace(losses, one_more, seed, where, true);
+  } catch (const InvalidArgument& e) {
+    why_loop_ = fmt::format("the cost does not take batches of other sizes: {}", e.what());
+    return;
+  }
   const auto clip = [&](const Values& norms) {
     const ClippedNorms clipped = clip_examples(norms, settings_.clip_norm);
     return Values{clipped.factors, clipped.norms};
   };
-  together_.emplace(
-      trace_example_gradients(std::move(all), std::move(more), variables_, clip, where), variables_,
-      team_, where);
-} catch (const ExamplesMixed& e) {
-  why_loop_ = e.what();
-} catch (const InvalidArgument& e) {
-  why_loop_ = fmt::format("the cost does not take batches of other sizes: {}", e.what());
+  try {
+    together_.emplace(
+        trace_example_gradients(*std::move(all), *std::move(more), variables_, clip, where),
+        variables_, team_, where);
+  } catch (const ExamplesMixed& e) {
+    why_loop_ = e.what();
+  }
 }
 
 void ExampleGradients::check_inputs(std::span<const Tensor> inputs, Where where) const {

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "apply/halves.h"
 #include "apply/parameter_writer.h"
@@ -212,6 +213,7 @@ double Step::accumulate_all(std::span<const Tensor> inputs, Where where) {
   p.add_to_sum();
   ++p.gathered;
   p.loss_sum += loss;
+  if (p.examples) p.clipped_sum += p.examples->clipped();
   return loss;
 }
 
@@ -235,7 +237,7 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
     p.gathered = 0;  // whatever becomes of this step
     p.loss_sum = 0;
   }
-  if (p.examples) info.clipped_examples = p.examples->clipped();
+  if (p.examples) info.clipped_examples = std::exchange(p.clipped_sum, 0) + p.examples->clipped();
   if (p.ranks) p.ranks->join(*gradients, info);
   if (p.examples) add_noise(*gradients, *p.options.per_example, info.step);
   info.finite = std::isfinite(info.loss);

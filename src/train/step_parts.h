@@ -31,6 +31,7 @@ struct Step::Parts {
   std::optional<Gradients> sum{};
   int64_t gathered = 0;
   double loss_sum = 0;
+  int64_t clipped_sum = 0;  // examples
   // With sharpness.
   std::optional<Ascent> ascent{};
   std::vector<Tensor> metrics{};  // of the first computation
@@ -65,7 +66,8 @@ struct Step::Parts {
   double compute_gradients(std::span<const Tensor> all, Where where);
   void run_recording(std::span<const Tensor> all, Where where);
   void add_to_sum();
-  Settings settings() const;
+  Settings saved_settings() const;
+  Settings settings() const;  // what is secret included, as a fingerprint
   /// Calls f while the parameters are where `sharpness` takes them, given the gradients at their
   /// own place.
   template <class F>

@@ -1,4 +1,5 @@
 // Saving a Step and going on with it.
+#include "rein/base/random.h"
 #include "train/step_parts.h"
 
 namespace rein {
@@ -21,7 +22,7 @@ struct Counts {
 
 }  // namespace
 
-Settings Step::Parts::settings() const {
+Settings Step::Parts::saved_settings() const {
   Settings all;
   process.describe("process", all);
   rule.describe("rule", all);
@@ -30,6 +31,18 @@ Settings Step::Parts::settings() const {
   describe("sharpness", options.sharpness, all);
   describe("rollback", options.rollback, all);
   describe("per_example", options.per_example, all);
+  return all;
+}
+
+Settings Step::Parts::settings() const {
+  Settings all = saved_settings();
+  // 16 bits of a draw that no noise takes: an error prints them, and they do not give it away.
+  if (options.per_example && options.per_example->seed)
+    describe(
+        "fingerprint of per_example.seed",
+        static_cast<int64_t>(
+            RandomStream(Seed{*options.per_example->seed}, stream_of("fingerprint")).bits(0) >> 48),
+        all);
   return all;
 }
 
@@ -46,7 +59,7 @@ StateDict Step::state(Where where) const {
     p.rule_state.save("rule", out);
     save_fields("", Counts{p.step, p.loss_scale, p.fine_steps, p.proven_scale}, out);
     if (p.keeper) p.keeper->save("rollback", p.process_state, p.rule_state, out);
-    save_settings(p.settings(), out);
+    save_settings(p.saved_settings(), out);
     return out;
   });
 }
@@ -58,7 +71,7 @@ void Step::load_state(const StateDict& saved, SavedSettings mode, Where where) {
     throw InvalidArgument("Step::load_state",
                           "micro-batches are waiting for their step; load after it", where);
   if (p.variables.size() != p.variable_count) p.make_states(where);
-  const Settings settings = p.settings();
+  const Settings settings = p.saved_settings();
   StateReader reader(saved);
   const auto pass = [&] {
     if (p.keeper) p.keeper->load("rollback", p.process_state, p.rule_state, reader);

@@ -233,7 +233,7 @@ TEST(Run, ReplayRefusesOtherFiles) {
   ASSERT_EQ(train(folder, {"--out", "r"}).code, 0);
   const Finished weights = rein(folder, {"replay", "r/model.safetensors"});
   EXPECT_EQ(weights.code, 3);
-  EXPECT_TRUE(contains(weights.err, "rein bundle 1"));
+  EXPECT_TRUE(contains(weights.err, "rein bundle 2"));
   EXPECT_EQ(rein(folder, {"replay", "r/nothing"}).code, 5);
 }
 

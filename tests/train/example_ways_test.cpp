@@ -379,9 +379,10 @@ TEST(ExamplesTogether, AllocateNothingAfterTheFirstStep) {
   const Model& characters = *std::ranges::find(all, "characters", &Model::name);
   for (const int threads : {1, 2}) {
     Variables vars{Seed{5}};
-    Step step = record(
-        characters.make(vars), vars, chain(ClipByGlobalNorm{.clip_norm = 1}), Adam{},
-        {.threads = threads, .per_example = PerExample{.clip_norm = 0.3, .noise_multiplier = 0.1}});
+    Step step =
+        record(characters.make(vars), vars, chain(ClipByGlobalNorm{.clip_norm = 1}), Adam{},
+               {.threads = threads,
+                .per_example = PerExample{.clip_norm = 0.3, .noise_multiplier = 0.1, .seed = 1}});
     const std::vector<Tensor> inputs = draw(characters, DType::float32);
     for (int i = 0; i < 2; ++i) step.run(inputs);
     EXPECT_EQ(step.one_by_one_because(), "");

@@ -217,8 +217,9 @@ TEST(PerExample, NoiseHasItsDeviationAndReachesEveryNumber) {
   const auto cost = [&](Value x, Value ids) {
     return reduce_sum(matmul(x, w), {.axes = {1}}) + reduce_sum(gather(rows, ids), {.axes = {1}});
   };
-  Step train = record(cost, vars, chain(), GradientDescent{.learning_rate = 1.0},
-                      {.per_example = PerExample{.clip_norm = 0.5, .noise_multiplier = 3}});
+  Step train =
+      record(cost, vars, chain(), GradientDescent{.learning_rate = 1.0},
+             {.per_example = PerExample{.clip_norm = 0.5, .noise_multiplier = 3, .seed = 2}});
   train(Tensor({8, 50}), Tensor({8}, DType::int64));
   double sum = 0, squares = 0;
   for (const Variable& v : {w, rows}) {
@@ -242,8 +243,16 @@ TEST(PerExample, NoiseComesOnceAStepWhateverTheMicroBatches) {
     Words model;
     Step train = model.step({.clip_norm = 0.5, .noise_multiplier = noise, .seed = 4});
     train.accumulate(model.x, model.y);
-    EXPECT_EQ(train(model.x, model.y).micro_batches, 2);
-    return model.weights();
+    const StepInfo info = train(model.x, model.y);
+    const int64_t clipped =
+        std::ranges::count_if(train.example_norms(), [](double norm) { return norm > 0.5; });
+    EXPECT_GT(clipped, 0);
+    EXPECT_EQ(info.micro_batches, 2);
+    EXPECT_EQ(info.clipped_examples, 2 * clipped);
+    EXPECT_NE(to_string(settings_of(info)).find("clipped_examples = "), std::string::npos);
+    Numbers weights = model.weights();
+    EXPECT_LE(train(model.x, model.y).clipped_examples, kBatch);  // counted from 0
+    return weights;
   };
   const Numbers with = weights_after(2), without = weights_after(0);
   double squares = 0, n = 0;
@@ -275,6 +284,23 @@ TEST(PerExample, SameBitsForAnyNumberOfThreadsAndAfterLoading) {
   EXPECT_EQ(resumed.weights(), results[0]);
   Step other = resumed.step({.clip_norm = 0.4, .noise_multiplier = 0.6, .seed = 9});
   EXPECT_THROW(other.load_state(first.state()), InvalidArgument);
+}
+
+// Whoever reads a saved state cannot take the noise away.
+TEST(PerExample, TheSeedIsInNoSavedStateAndMayBeAnotherAfterwards) {
+  const auto settings = [](uint64_t seed) {
+    return PerExample{.clip_norm = 0.4, .noise_multiplier = 0.7, .seed = seed};
+  };
+  Words one, other;
+  Step first = one.step(settings(9)), second = other.step(settings(uint64_t{1} << 63));
+  const StateDict saved = first.state();
+  EXPECT_TRUE(saved.contains("settings/per_example/noise_multiplier"));
+  for (const auto& [name, value] : second.state())
+    EXPECT_EQ(to_string(value), to_string(saved.at(name))) << name;
+  second.load_state(saved);
+  first(one.x, one.y);
+  second(other.x, other.y);
+  EXPECT_NE(one.weights(), other.weights());  // the whole seed counts
 }
 
 TEST(PerExample, DropoutDrawsAnewForEachExample) {
@@ -315,6 +341,9 @@ TEST(PerExample, RefusesWhatMakesNoSense) {
   EXPECT_EQ(
       error_of([&] { model.step({.noise_multiplier = 1}); }),
       "record: per_example has a noise_multiplier, of a clip_norm that is infinite; set both");
+  EXPECT_EQ(error_of([&] { model.step({.clip_norm = 1, .noise_multiplier = 1}); }),
+            "record: per_example has a noise_multiplier and no seed; draw a secret one from "
+            "std::random_device");
   EXPECT_EQ(error_of([&] {
               record(model.cost(), model.vars, chain(), GradientDescent{},
                      {.loss_scale = LossScale{}, .per_example = PerExample{}});

@@ -247,9 +247,10 @@ TEST(Ranks, ClipExamplesAndAddNoiseOnce) {
     const auto losses = [&](Value in) {
       return reduce_sum(square(matmul(in, w) - 1.0), {.axes = {1}});
     };
-    Step step = record(losses, vars, chain(), GradientDescent{.learning_rate = 0.1},
-                       {.per_example = PerExample{.clip_norm = 1, .noise_multiplier = 0.5},
-                        .communicator = &ranks});
+    Step step =
+        record(losses, vars, chain(), GradientDescent{.learning_rate = 0.1},
+               {.per_example = PerExample{.clip_norm = 1, .noise_multiplier = 0.5, .seed = 6},
+                .communicator = &ranks});
     const Tensor x = tensor({6, 3}, noise(18, 8), DType::float64);
     const int64_t rows = 6 / ranks.size();
     Outcome end;
@@ -265,6 +266,22 @@ TEST(Ranks, ClipExamplesAndAddNoiseOnce) {
     for (size_t i = 0; i < 3; ++i)  // another order of sums
       EXPECT_NEAR(part.weights[0][i], whole.weights[0][i], 1e-13);
   }
+}
+
+TEST(Ranks, SeedsOfTheNoiseMustBeTheSame) {
+  const auto end = of_ranks(2, [](Communicator& ranks) {
+    Variables vars{Seed{1}};
+    const Variable w = vars.add("w", {3}, ones());
+    Step step = record([&](Value in) { return reduce_sum(in * w, {.axes = {1}}); }, vars, chain(),
+                       GradientDescent{},
+                       {.per_example = PerExample{.clip_norm = 1,
+                                                  .noise_multiplier = 0.5,
+                                                  .seed = static_cast<uint64_t>(ranks.rank())},
+                        .communicator = &ranks});
+    return error_of([&] { step(Tensor({2, 3})); });
+  });
+  for (const std::string& error : end)
+    EXPECT_TRUE(error.find("fingerprint of per_example.seed = ") != std::string::npos) << error;
 }
 
 TEST(Ranks, GoOnFromASavedState) {

@@ -1,7 +1,9 @@
 // Clipping the gradient of each example before they are added up.
 #pragma once
 
+#include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -37,9 +39,14 @@ struct PerExample {
   double clip_norm = std::numeric_limits<double>::infinity();  // more than 0
   double noise_multiplier = 0;                                 // 0: no noise
   /// What stands for n: 0, the examples of the batch; or the number to be expected, where batches
-  /// are filled up with examples whose loss is multiplied by 0.
+  /// are filled up with examples whose loss is multiplied by 0. The gradient of a step is divided
+  /// by n times its micro-batches, those of all ranks; an accountant's sampling_rate is that of all
+  /// of them together.
   double batch_size = 0;
-  int64_t seed = 0;  // of the noise, a function of it, variable, element and step alone
+  /// Of the noise, a function of it, variable, element and step alone. Noise needs one, of
+  /// std::random_device and kept secret: whoever knows it can take the noise away. No saved state
+  /// has it: a run goes on to the bit with the same seed, and as privately with a new one.
+  std::optional<uint64_t> seed{};
   /// Never the whole batch at once, whatever the model: it takes the memory of one example. Results
   /// differ in their rounding alone, and a saved state fits both.
   bool one_by_one = false;
@@ -49,10 +56,10 @@ struct PerExample {
     f("clip_norm", self.clip_norm);
     f("noise_multiplier", self.noise_multiplier);
     f("batch_size", self.batch_size);
-    f("seed", self.seed);
   }
 };
-/// Throws InvalidArgument for settings that make no sense: noise needs a finite clip_norm.
+/// Throws InvalidArgument for settings that make no sense: noise needs a finite clip_norm, and a
+/// seed.
 void check(const PerExample& settings, Where where);
 /// Adds to a sum of clipped gradients, `scale` aside, the noise of step `step`.
 void add_noise(Gradients& sum, const PerExample& settings, int64_t step);

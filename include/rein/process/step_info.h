@@ -25,7 +25,9 @@ struct StepInfo {
   std::string non_finite{};   // the first variable whose gradient is not
   bool skip = false;          // a transform asks that nothing be changed
   int64_t micro_batches = 1;  // whose mean gradient this is, those of all ranks
-  int64_t clipped_examples = 0;  // with per_example: whose own gradients were clipped or left out
+  // With per_example: of all micro-batches and ranks, those whose own gradient was clipped or left
+  // out.
+  int64_t clipped_examples = 0;
   double loss_scale = 1;     // by which the loss was multiplied; all numbers here are without it
   double learning_rate = 0;  // that the rule took; 0 if the step was skipped or it has none
   bool rolled_back = false;  // to parameters that were healthy, with a Rollback
@@ -49,6 +51,7 @@ struct StepInfo {
     f("non_finite", self.non_finite);
     f("skip", self.skip);
     f("micro_batches", self.micro_batches);
+    f("clipped_examples", self.clipped_examples);
     f("loss_scale", self.loss_scale);
     f("learning_rate", self.learning_rate);
     f("rolled_back", self.rolled_back);

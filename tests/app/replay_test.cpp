@@ -1,0 +1,114 @@
+// What was planted in a bundle is named by another process.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "app/program.h"
+#include "rein/io/safetensors.h"
+
+namespace rein::test {
+namespace {
+
+// A bundle of six images and a network of two units, edited by the test: the first two columns of
+// an image are the two inputs of the LSTM, +1 and 1 but at time step 17 of example 5.
+class Replay : public testing::Test {
+ protected:
+  static constexpr size_t kRows = 28, kStep = 17, kExample = 5;
+
+  void SetUp() override { diverge({}); }
+  void diverge(const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{"--clip",   "none", "--learning-rate", "1e38",
+                                       "--hidden", "2",    "--batch-size",    "6",
+                                       "--out",    "r",    "--force"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Finished trained = train(folder, arguments);
+    ASSERT_EQ(trained.code, 4) << trained.err;
+    bundle = read_safetensors(folder / "r/diverged.safetensors");
+    for (const auto& [name, tensor] : bundle.tensors)
+      if (name.starts_with("state/parameters/") || name == "bundle/inputs/0")
+        std::ranges::fill(numbers(name), 0.0f);
+    std::ranges::fill(at("bundle/inputs/1").flat<int32_t>(), 0);
+    numbers("state/parameters/hidden/weights")[0] = 1;  // column 0 -> x0
+    numbers("state/parameters/hidden/weights")[3] = 1;  // column 1 -> x1
+    for (size_t b = 0; b < 6; ++b)
+      for (size_t t = 0; t < kRows; ++t) {
+        pixel(b, t, 0) = 1;
+        pixel(b, t, 1) = b == kExample && t == kStep ? 0.0f : 1.0f;
+      }
+  }
+  Tensor at(std::string_view name) {
+    return std::ranges::find(bundle.tensors, name, &NamedTensor::name)->tensor;
+  }
+  std::span<float> numbers(std::string_view name) { return at(name).flat<float>(); }
+  float& pixel(size_t example, size_t row, size_t column) {
+    return numbers("bundle/inputs/0")[(example * kRows + row) * kRows + column];
+  }
+  // Rows x0 x1 h0 h1, columns i0 i1 j0 j1 f0 f1 o0 o1.
+  float& kernel(size_t row, size_t column) {
+    return numbers("state/parameters/rnn/kernel")[row * 8 + column];
+  }
+  Finished replay() {
+    write_safetensors(folder / "planted.safetensors", bundle);
+    return rein(folder, {"replay", "planted.safetensors"});
+  }
+
+  TemporaryFolder folder;
+  TensorFile bundle;
+};
+
+TEST_F(Replay, NamesLayerGateStepAndExampleOfTheForwardPass) {
+  kernel(1, 4) = std::numeric_limits<float>::infinity();  // x1 -> f0: infinity times 0 is NaN
+  const Finished f = replay();
+  EXPECT_EQ(f.code, 4) << f.err;
+  EXPECT_TRUE(contains(f.out, "forward, op lstm of layer 'rnn'")) << f.out;
+  EXPECT_TRUE(contains(f.out, "gate f is not finite at time step 17, example 5, unit 0")) << f.out;
+}
+
+// dz of f is dc c_before f (1 - f), past the largest float at the place: dc is 1e38, c_before 17,
+// f (1 - f) 0.249 there and 0 elsewhere. The cell of example 5 ends at -0.1, so that the loss of
+// its label has a gradient of 2 * 3e38 / 6; those of the others are right, and have none.
+TEST_F(Replay, NamesLayerGateStepAndExampleOfTheBackwardPass) {
+  kernel(0, 2) = 20;  // x0 -> j0
+  kernel(1, 4) = 20 - 0.0941f;
+  const std::span<float> bias = numbers("state/parameters/rnn/bias");
+  bias[0] = bias[6] = 20;
+  bias[4] = 0.0941f - 1;  // the forget bias adds 1
+  numbers("state/parameters/out/weights")[0] = 3e38f;
+  numbers("state/parameters/out/weights")[1] = -3e38f;
+  for (size_t t = kStep; t < kRows - 1; ++t) pixel(kExample, t, 0) = -1;
+  const Finished f = replay();
+  EXPECT_EQ(f.code, 4) << f.err;
+  EXPECT_TRUE(contains(f.out, "backward, op lstm_grad of layer 'rnn'")) << f.out;
+  EXPECT_TRUE(contains(f.out, "gate f is not finite at time step 17, example 5, unit 0")) << f.out;
+}
+
+// With all weights 0 but one bias b, the loss is log(e^b + 9) - b: of images in three micro-batches
+// with a loss scale, too.
+TEST_F(Replay, ComputesTheLossOfTheRun) {
+  for (const std::vector<std::string>& more : {std::vector<std::string>{}, {"--accumulate", "3"}}) {
+    diverge(more);
+    numbers("state/parameters/out/biases")[0] = 2;
+    const Finished f = replay();
+    EXPECT_EQ(f.code, 0) << f.err;
+    const std::string before = "the loss is ";
+    const size_t found = f.out.find(before);
+    ASSERT_NE(found, std::string::npos) << f.out;
+    const double loss = std::stod(f.out.substr(found + before.size()));
+    EXPECT_NEAR(loss, std::log(std::exp(2.0) + 9) - 2, 1e-6);  // a float's rounding
+    pixel(4, 3, 0) = std::numeric_limits<float>::infinity();
+    EXPECT_EQ(contains(replay().out, ", micro-batch 3 of 3: "), !more.empty());
+  }
+}
+
+// What the optimizer remembers, and counts, are in the file.
+TEST_F(Replay, ABundleHasTheWholeState) {
+  EXPECT_TRUE(bundle.metadata.contains("state/step"));
+  EXPECT_EQ(bundle.metadata.at("bundle/settings/seed"), "'1'");
+  EXPECT_TRUE(std::ranges::any_of(
+      bundle.tensors, [](const NamedTensor& t) { return t.name.starts_with("state/rule/m/"); }));
+}
+
+}  // namespace
+}  // namespace rein::test
