@@ -32,8 +32,7 @@ struct Call {
 std::string to_string(const Call& call) {
   if (call.op == "broadcast")
     return fmt::format("broadcast of {} bytes of rank {}", call.size, call.root);
-  return call.size == 0 ? std::string(call.op)
-                        : fmt::format("{} of {} numbers", call.op, call.size);
+  return fmt::format("{} of {} numbers", call.op, call.size);
 }
 
 // Where ranks wait for one another.
@@ -115,10 +114,6 @@ class ThreadRank final : public Communicator {
                             Where{});
     meeting_.meet(rank_, {"broadcast", x.data(), x.size(), root});
     if (rank_ != root && !x.empty()) std::memcpy(x.data(), meeting_.call(root).data, x.size());
-    meeting_.part();
-  }
-  void barrier() override {
-    meeting_.meet(rank_, {"barrier"});
     meeting_.part();
   }
 

@@ -1,9 +1,10 @@
 // Runs the cases of a folder of golden files and compares the library with the numbers of other
 // libraries. The folder is tests/golden/data, or the one that REIN_GOLDEN_DIR names.
 //
-//     golden_test [--filter TEXT] [--verbose]
+//     golden_test [--filter TEXT] [--prefix TEXT] [--none-skipped] [--verbose]
 //
-// Exit status: 0 if nothing failed, 1 if a case did, 2 if there was nothing to run.
+// Only cases with --filter in their names that begin with --prefix. Exit status: 0 if nothing
+// failed, 1 if a case did (or was skipped, with --none-skipped), 2 if there was nothing to run.
 #include "golden.h"
 
 #include <algorithm>
@@ -23,7 +24,8 @@ Case::Case(const Json& object)
 namespace {
 
 struct Options {
-  std::string filter{};
+  std::string filter{}, prefix{};
+  bool none_skipped = false;
   bool verbose = false;
 };
 
@@ -79,7 +81,8 @@ std::vector<std::string> run(const std::string& family, const Case& c) {
 
 void run_case(const std::string& family, const Json& json, const Options& options, Counts& counts) {
   const Case c(json);
-  if (c.name.find(options.filter) == std::string::npos) return;
+  if (c.name.find(options.filter) == std::string::npos || !c.name.starts_with(options.prefix))
+    return;
   std::vector<std::string> wrong;
   try {
     wrong = run(family, c);
@@ -134,7 +137,7 @@ int run_folder(const std::filesystem::path& folder, const Options& options) {
     std::fprintf(stderr, "golden_test: no cases in %s\n", folder.c_str());
     return 2;
   }
-  return counts.failed ? 1 : 0;
+  return counts.failed > 0 || (options.none_skipped && counts.skipped > 0) ? 1 : 0;
 }
 
 }  // namespace
@@ -149,8 +152,14 @@ int main(int argc, char** argv) {
       options.verbose = true;
     } else if (arg == "--filter" && i + 1 < argc) {
       options.filter = argv[++i];
+    } else if (arg == "--prefix" && i + 1 < argc) {
+      options.prefix = argv[++i];
+    } else if (arg == "--none-skipped") {
+      options.none_skipped = true;
     } else {
-      std::fprintf(stderr, "usage: golden_test [--filter TEXT] [--verbose]\n");
+      std::fprintf(
+          stderr,
+          "usage: golden_test [--filter TEXT] [--prefix TEXT] [--none-skipped] [--verbose]\n");
       return 2;
     }
   }

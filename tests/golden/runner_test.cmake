@@ -1,7 +1,8 @@
 # Checks that the runner can fail: cmake -DPROGRAM=golden_test -DWORK=folder -P runner_test.cmake
+# Further arguments are the program's.
 function(expect_exit status folder last_line)
   set(ENV{REIN_GOLDEN_DIR} ${folder})
-  execute_process(COMMAND ${PROGRAM} RESULT_VARIABLE got OUTPUT_VARIABLE output ERROR_VARIABLE error)
+  execute_process(COMMAND ${PROGRAM} ${ARGN} RESULT_VARIABLE got OUTPUT_VARIABLE output ERROR_VARIABLE error)
   if(NOT got STREQUAL status OR NOT output MATCHES "(^|\n)${last_line}\n$")
     message(FATAL_ERROR "${folder}: exit status ${got}, want ${status} after '${last_line}'\n${output}${error}")
   endif()
@@ -9,6 +10,7 @@ endfunction()
 
 expect_exit(1 ${CMAKE_CURRENT_LIST_DIR}/wrong "golden: 3 passed, 9 failed, 6 skipped")
 expect_exit(0 ${CMAKE_CURRENT_LIST_DIR}/features "golden: 19 passed, 0 failed, 5 skipped")
+expect_exit(1 ${CMAKE_CURRENT_LIST_DIR}/features "golden: 19 passed, 0 failed, 5 skipped" --none-skipped)
 file(MAKE_DIRECTORY ${WORK}/no_cases)
 expect_exit(2 ${WORK}/no_cases "golden: 0 passed, 0 failed, 0 skipped")
 expect_exit(2 ${WORK}/no_such_folder "golden: 0 passed, 0 failed, 0 skipped")

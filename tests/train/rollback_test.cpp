@@ -243,6 +243,43 @@ TEST(Rollback, SlowsEveryRuleThatARuleIsMadeOf) {
   EXPECT_EQ(numbers(vars[1].read())[0], 0.125);
 }
 
+// Rules that list no fields.
+struct Around {
+  static constexpr std::string_view name = "Around";
+  AnyRule rule;
+  struct State {
+    AnyRule::State rule;
+    template <class Self, class F>
+    static void fields(Self& self, F&& f) {
+      f("rule", self.rule);
+    }
+  };
+  State init(const Variables& variables) const { return {rule.init(variables)}; }
+};
+struct WithOwnRate : Around {
+  static constexpr std::string_view name = "WithOwnRate";
+  Schedule learning_rate = 1;
+};
+
+TEST(Rollback, SlowsARuleInsideOneThatListsNoFields) {
+  Variables vars({}, DType::float64);
+  add_variable(vars, "w", {1}, {0});
+  const AnyRule around = Around{GradientDescent{.learning_rate = 0.5}};
+  EXPECT_EQ(around.part_without_rate(), "");
+  auto state = around.init(vars);
+  Gradients g(vars);
+  ThreadTeam team(1);
+  g.set(0, vector({-1}, DType::float64));
+  apply_updates(vars, g, around.slowed(0.5), state, {}, team);
+  EXPECT_EQ(numbers(vars[0].read())[0], 0.25);
+  EXPECT_EQ(AnyRule(Around{ScheduleFreeAdamW{}}).lone_part(), "ScheduleFreeAdamW");
+  EXPECT_EQ(AnyRule(Around{Rprop{}}).part_without_rate(), "Rprop");
+}
+
+TEST(Rollback, RefusesARateThatItCannotLower) {
+  EXPECT_EQ(AnyRule(WithOwnRate{{GradientDescent{}}}).part_without_rate(), "WithOwnRate");
+}
+
 TEST(Rollback, RefusesSettingsThatMakeNoSense) {
   const auto error = [](const Rollback& rollback) {
     return test::error_of([&] { Training t(rollback); });

@@ -165,7 +165,7 @@ class AnyRule {
   /// Whether it has `after`.
   bool moves_all() const { return self_->moves_all(); }
   /// The name of the rule, this or the first of those that it is made of, that `moves_alone`; or
-  /// that has no learning rate. Empty if there is none.
+  /// that has no Schedule `learning_rate` among its fields. Empty if there is none.
   std::string_view lone_part() const {
     return part_where([](const Interface& rule) { return rule.moves_alone(); });
   }
@@ -216,14 +216,24 @@ class AnyRule {
   }
   struct PartCollector {
     std::vector<AnyRule>& parts;
-    void leaf(const std::string&, const AnyRule& part) const { parts.push_back(part); }
+    const AnyRule* known = nullptr;  // is there already
+    void leaf(const std::string&, const AnyRule& part) const {
+      if (&part != known) parts.push_back(part);
+    }
+    template <class T>
+    void leaf(const std::string&, const T&) const {}
+  };
+  static bool is_rate(std::string_view path) { return path.ends_with("learning_rate"); }
+  struct RateFinder {
+    bool& found;
+    void leaf(const std::string& path, const Schedule&) const { found |= is_rate(path); }
     template <class T>
     void leaf(const std::string&, const T&) const {}
   };
   struct Slower {
     double factor;
     void leaf(const std::string& path, Schedule& s) const {
-      if (path.ends_with("learning_rate")) s = s.times(factor);
+      if (is_rate(path)) s = s.times(factor);
     }
     void leaf(const std::string&, AnyRule& r) const { r = r.slowed(factor); }
     template <class T>
@@ -322,6 +332,7 @@ class AnyRule {
     AnyRule slowed(double factor) const override {
       R slower = rule;
       if constexpr (HasFields<R>) visit_fields("", slower, Slower{factor});
+      if constexpr (GoesAround<R>) slower.rule = rule.rule.slowed(factor);  // listed or not
       return slower;
     }
     bool moves_all() const override {
@@ -334,12 +345,16 @@ class AnyRule {
       return requires { requires R::moves_alone; };
     }
     bool has_rate() const override {
+      bool listed = false;  // where `slowed` finds it
+      if constexpr (HasFields<R>) visit_fields("", rule, RateFinder{listed});
       constexpr bool own = requires(const R r) { r.learning_rate; };
-      return own || !parts().empty();  // a rule that only hands on has those of its parts
+      return listed || (!own && !parts().empty());  // one that only hands on has those of its parts
     }
     std::vector<AnyRule> parts() const override {
       std::vector<AnyRule> found;
-      if constexpr (HasFields<R>) visit_fields("", rule, PartCollector{found});
+      const AnyRule* known = nullptr;
+      if constexpr (GoesAround<R>) found.push_back(*(known = &rule.rule));
+      if constexpr (HasFields<R>) visit_fields("", rule, PartCollector{found, known});
       return found;
     }
     std::vector<Slot*> slots(State& s) const override {

@@ -8,7 +8,9 @@ namespace rein {
 
 /// One of `size` ranks, processes or threads, that run the same program on different data. All of
 /// them call the same functions in the same order, with as many numbers; each call waits for the
-/// others.
+/// others. When one has failed or returned they must not wait for ever: a call that can no longer
+/// be answered throws RankError (rein/base/error.h), after a time limit of the implementation if
+/// there is no other way to know.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -22,7 +24,6 @@ class Communicator {
   virtual void all_reduce(std::span<double> x) = 0;
   /// Everything becomes what it is on rank `root`.
   virtual void broadcast(std::span<std::byte> x, int root) = 0;
-  virtual void barrier() = 0;
 };
 
 /// A rank on its own.
@@ -33,7 +34,6 @@ class Serial final : public Communicator {
   void all_reduce(std::span<float>) override {}
   void all_reduce(std::span<double>) override {}
   void broadcast(std::span<std::byte>, int) override {}
-  void barrier() override {}
 };
 
 }  // namespace rein

@@ -74,8 +74,7 @@ struct BasicLSTMCellOptions {
   CellClipGradient cell_clip_gradient = CellClipGradient::zero;
   StepClip step_clip{};
   /// More than 0: h' is multiplied by `name/projection/kernel` [num_units, num_proj], and clamped
-  /// to
-  /// [-proj_clip, proj_clip], as in tf.nn.rnn_cell.LSTMCell; then there is no op for a sequence.
+  /// to [-proj_clip, proj_clip], as in tf.nn.rnn_cell.LSTMCell; then there is no op for a sequence.
   int64_t num_proj = 0;
   double proj_clip = std::numeric_limits<double>::infinity();
   CellClipGradient proj_clip_gradient = CellClipGradient::zero;

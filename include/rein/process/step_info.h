@@ -12,8 +12,8 @@ struct Norms;
 /// compute nothing again.
 struct StepInfo {
   int64_t step = 0;  // its number, from 1; skipped ones count
-  // In its batch, 0 if not known; on several ranks their mean. What limits `per_sample` are
-  // multiplied by.
+  // How many are in the batch, 0 if not known; on several ranks the mean of theirs. Limits
+  // `per_sample` are multiplied by it.
   int64_t examples = 0;
   double loss = 0;
   bool measured = false;      // whether a transform took the two norms

@@ -23,7 +23,8 @@ namespace rein {
 struct Rollback {
   int64_t every = 100;
   int64_t most_bad = 3;
-  /// A loss more than so many times that of the step with the copy is bad, if that is above 0.
+  /// A step is bad whose loss is more than this times the loss of the step that the copy is from
+  /// (where that one is above 0).
   double loss_above = std::numeric_limits<double>::infinity();
   double rate_factor = 0.5;
   int64_t most = 5;

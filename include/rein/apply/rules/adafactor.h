@@ -20,7 +20,8 @@ namespace rein {
 ///    whose weight decay is not multiplied by the learning rate, though;
 ///  - pytorch: t counted for each variable; epsilon1 is not added, but V is at least epsilon1^2 and
 ///    mean(R) at least epsilon1 (whose default there is the distance from 1 to the next number).
-/// Weight decay is decoupled: w -= lr weight_decay w. Sparse: as the dense gradient.
+/// Weight decay is decoupled: w -= lr weight_decay w. Sparse: as the dense gradient. Memory: room
+/// for V is there for every variable, also where only R and C are used.
 struct Adafactor {
   static constexpr std::string_view name = "Adafactor";
   static constexpr bool whole_variable = true;
@@ -51,7 +52,7 @@ struct Adafactor {
     double rate = 0;
     std::vector<double> parts;  // of sums of squares
     std::vector<Factors> factors;
-    Slot v;  // of the variables without factors
+    Slot v;  // V of the variables without factors
     template <class Self, class F>
     static void fields(Self& self, F&& f) {
       f("count", self.count);
