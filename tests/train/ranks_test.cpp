@@ -281,7 +281,7 @@ TEST(Ranks, SeedsOfTheNoiseMustBeTheSame) {
     return error_of([&] { step(Tensor({2, 3})); });
   });
   for (const std::string& error : end)
-    EXPECT_TRUE(error.find("fingerprint of per_example.seed = ") != std::string::npos) << error;
+    EXPECT_TRUE(error.find("fingerprint of per_example.seed: ") != std::string::npos) << error;
 }
 
 TEST(Ranks, GoOnFromASavedState) {
