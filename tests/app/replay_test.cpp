@@ -66,18 +66,21 @@ TEST_F(Replay, NamesLayerGateStepAndExampleOfTheForwardPass) {
   EXPECT_TRUE(contains(f.out, "gate f is not finite at time step 17, example 5, unit 0")) << f.out;
 }
 
-// dz of f is dc c_before f (1 - f), past the largest float at the place: dc is 1e38, c_before 17,
-// f (1 - f) 0.249 there and 0 elsewhere. The cell of example 5 ends at -0.1, so that the loss of
-// its label has a gradient of 2 * 3e38 / 6; those of the others are right, and have none.
+// dz of f is dc c_before f (1 - f). dc is 1.6e38; at the place c_before is 17 and f (1 - f) 0.14,
+// past the largest float; afterwards the cell goes from 1.9 to -0.1. The wrong label of example 5
+// makes dc, 2 * 1.2e38 / 6 times the loss scale of 4; those of the others are right, and have no
+// gradient.
 TEST_F(Replay, NamesLayerGateStepAndExampleOfTheBackwardPass) {
   kernel(0, 2) = 20;  // x0 -> j0
-  kernel(1, 4) = 20 - 0.0941f;
+  kernel(1, 4) = 20 + 1.581f;
   const std::span<float> bias = numbers("state/parameters/rnn/bias");
   bias[0] = bias[6] = 20;
-  bias[4] = 0.0941f - 1;  // the forget bias adds 1
-  numbers("state/parameters/out/weights")[0] = 3e38f;
-  numbers("state/parameters/out/weights")[1] = -3e38f;
-  for (size_t t = kStep; t < kRows - 1; ++t) pixel(kExample, t, 0) = -1;
+  bias[4] = -1.581f - 1;  // the forget bias adds 1
+  numbers("state/parameters/out/weights")[0] = 1.2e38f;
+  numbers("state/parameters/out/weights")[1] = -1.2e38f;
+  for (const size_t t : {17, 18, 19, 21, 23, 25, 27}) pixel(kExample, t, 0) = -1;
+  bundle.metadata["bundle/settings/loss_scale"] = "'4'";
+  bundle.metadata["state/loss_scale"] = "4.0";
   const Finished f = replay();
   EXPECT_EQ(f.code, 4) << f.err;
   EXPECT_TRUE(contains(f.out, "backward, op lstm_grad of layer 'rnn'")) << f.out;
@@ -85,7 +88,7 @@ TEST_F(Replay, NamesLayerGateStepAndExampleOfTheBackwardPass) {
 }
 
 // With all weights 0 but one bias b, the loss is log(e^b + 9) - b: of images in three micro-batches
-// with a loss scale, too.
+// too.
 TEST_F(Replay, ComputesTheLossOfTheRun) {
   for (const std::vector<std::string>& more : {std::vector<std::string>{}, {"--accumulate", "3"}}) {
     diverge(more);
