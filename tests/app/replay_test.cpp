@@ -78,7 +78,7 @@ TEST_F(Replay, NamesLayerGateStepAndExampleOfTheBackwardPass) {
   bias[4] = -1.581f - 1;  // the forget bias adds 1
   numbers("state/parameters/out/weights")[0] = 1.2e38f;
   numbers("state/parameters/out/weights")[1] = -1.2e38f;
-  for (const size_t t : {17, 18, 19, 21, 23, 25, 27}) pixel(kExample, t, 0) = -1;
+  for (const size_t t : {17u, 18u, 19u, 21u, 23u, 25u, 27u}) pixel(kExample, t, 0) = -1;
   bundle.metadata["bundle/settings/loss_scale"] = "'4'";
   bundle.metadata["state/loss_scale"] = "4.0";
   const Finished f = replay();
