@@ -17,12 +17,13 @@ namespace {
 struct Sample {
   Tensor x, y, weight;
 };
-Sample poisson_sample(const ToyBatch& data, double rate, int64_t capacity, uint64_t step) {
+Sample poisson_sample(const ToyBatch& data, double rate, int64_t capacity, Seed seed,
+                      uint64_t step) {
   Shape shape = data.x.shape();
   shape[0] = capacity;
   Sample s{Tensor(shape), Tensor({capacity}, DType::int32), Tensor({capacity})};
   const auto width = static_cast<size_t>(data.x.size() / data.x.shape()[0]);
-  const RandomStream random(Seed{2}, step);
+  const RandomStream random(seed, step);
   size_t n = 0;
   for (size_t i = 0; i < static_cast<size_t>(data.y.size()); ++i) {
     if (random.uniform(i) >= rate || n == static_cast<size_t>(capacity)) continue;
@@ -57,12 +58,13 @@ int main() {
   const double noise = noise_multiplier_for(8, delta, rate, n_updates);
   std::random_device system;  // nobody else knows what it gives
   const uint64_t secret = uint64_t{system()} << 32 | system();
+  const Seed drawing{uint64_t{system()} << 32 | system()};
   Step train = record(
       cost, vars, chain(), Adam{.learning_rate = 2e-2},
       {.per_example = PerExample{
            .clip_norm = 1, .noise_multiplier = noise, .batch_size = expected, .seed = secret}});
   for (uint64_t i = 0; i < n_updates; ++i) {
-    const Sample s = poisson_sample(data, rate, 192, i);
+    const Sample s = poisson_sample(data, rate, 192, drawing, i);
     const StepInfo info = train(s.x, s.y, s.weight);
     if (info.step % 50 == 0)
       std::printf("step %d: %d examples clipped\n", static_cast<int>(info.step),

@@ -5,7 +5,7 @@
 #
 # Counts repeat to the instruction where times do not: valgrind shows a program a processor with AVX2 but
 # not AVX-512 and with caches of one size, and nearly all that choose by the processor (Highway, oneDNN,
-# the C library) choose by that. But it lets its maker through, and memory is asked for early on Intel alone
+# the C library) choose by that. Its maker is not promised, and memory is asked for early on Intel alone
 # (src/kernels/prefetch.h): a workload whose counts differ by that has both in the baseline. --accept
 # replaces the nearer one; the other comes from a build where prefetch_pays() says the opposite.
 # Compilers and libraries other than those of Debian 12 give other counts. What counts do not show is for

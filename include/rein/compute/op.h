@@ -128,8 +128,7 @@ InvalidArgument rule_error(std::string_view op, std::string_view what, Specs got
 ///  - `bool may_overwrite(size_t argument) const`: whether `forward` still works when its first
 ///    result lies where that argument lies (of the same size). A recording then spends no memory
 ///    on the result, if nobody reads the argument later;
-///  - `std::vector<Examples> examples(const BatchQuery& b) const`: where examples are in each
-///  result;
+///  - `std::vector<Examples> examples(const BatchQuery& b) const`: where they are in each result;
 ///    nothing if results mix them. Without it examples are lost track of, as they should be in an
 ///    op that draws random numbers;
 ///  - `std::optional<SequencePlace> locate(Ins in, Outs out) const`: after `forward` has made

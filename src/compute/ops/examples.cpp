@@ -5,19 +5,24 @@
 namespace rein {
 namespace {
 
-// The axis that all arguments agree on; `moved` counts an axis of argument i as the result does.
+// `moved` counts an axis of argument i as the result does, which may have no such axis: negative.
 template <class Moved>
-std::vector<Examples> agreed(const BatchQuery& b, const Shape& result, const Moved& moved) {
+std::optional<ExampleAxis> common_axis(const BatchQuery& b, const Moved& moved) {
   std::optional<ExampleAxis> all;
   for (size_t i = 0; i < b.in.size(); ++i) {
     if (b.at[i].kind == Examples::Kind::none) continue;
     auto found = example_axis(b.in[i].shape, b.at[i], b.size);
-    if (!found) return {};
+    if (!found) return std::nullopt;
     found->axis = moved(i, found->axis);
-    if (found->axis < 0 || (all && *all != *found)) return {};
+    if (found->axis < 0 || (all && *all != *found)) return std::nullopt;
     all = found;
   }
-  return {along(result, *all)};
+  return all;
+}
+
+std::vector<Examples> result_along(const Shape& result, const std::optional<ExampleAxis>& axis) {
+  if (!axis) return {};
+  return {along(result, *axis)};
 }
 
 }  // namespace
@@ -39,13 +44,19 @@ Examples along(const Shape& shape, ExampleAxis axis) {
   return {Examples::Kind::apart, stride_of(shape, axis.axis) * axis.inner};
 }
 
+std::optional<ExampleAxis> common_axis(const BatchQuery& b) {
+  return common_axis(b, [](size_t, int axis) { return axis; });
+}
+
 std::vector<Examples> examples_of_elements(const BatchQuery& b, const Shape& result) {
-  return agreed(b, result,
-                [&](size_t i, int axis) { return axis + result.rank() - b.in[i].shape.rank(); });
+  return result_along(result, common_axis(b, [&](size_t i, int axis) {
+                        return axis + result.rank() - b.in[i].shape.rank();
+                      }));
 }
 
 std::vector<Examples> examples_of_rows(const BatchQuery& b, int axes, const Shape& result) {
-  return agreed(b, result, [&](size_t, int axis) { return axis < axes ? axis : -1; });
+  return result_along(result,
+                      common_axis(b, [&](size_t, int axis) { return axis < axes ? axis : -1; }));
 }
 
 }  // namespace rein

@@ -19,6 +19,9 @@ std::optional<ExampleAxis> example_axis(const Shape& shape, const Examples& exam
                                         int64_t batch);
 Examples along(const Shape& shape, ExampleAxis axis);
 
+/// The axis that all arguments which have examples agree on, if there is one.
+std::optional<ExampleAxis> common_axis(const BatchQuery& b);
+
 /// Of a result that takes the axes of its arguments as they are, counted from the right: what
 /// stretches and what is elementwise.
 std::vector<Examples> examples_of_elements(const BatchQuery& b, const Shape& result);

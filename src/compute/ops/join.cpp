@@ -30,13 +30,7 @@ bool outermost(const Shape& shape, int axis) { return shape.size(0, axis) == 1; 
 // Of values put together along `axis`: along another one, or whole batches behind one another.
 std::vector<Examples> examples_of_joined(const BatchQuery& b, int axis, const Shape& joined,
                                          std::span<const int64_t> starts = {}) {
-  std::optional<ExampleAxis> all;
-  for (size_t i = 0; i < b.in.size(); ++i) {
-    if (b.at[i].kind == Examples::Kind::none) continue;
-    const auto found = example_axis(b.in[i].shape, b.at[i], b.size);
-    if (!found || (all && *all != *found)) return {};
-    all = found;
-  }
+  const std::optional<ExampleAxis> all = common_axis(b);
   if (!all) return {};
   if (all->axis == axis) {
     const int64_t whole = all->inner * b.size;
