@@ -68,6 +68,7 @@ OptimizerBench bench_optimizer(const OptimizerBenchSettings& settings) {
     ++info.step;
     gradients.scale = 1;
     clip.update(gradients, clip_state, variables, info);
+    clip.remember(clip_state);
   };
   const auto apply_all = [&] { apply_updates(variables, gradients, rule, rule_state, info, team); };
   clip_all(), apply_all();  // touches all memory

@@ -23,6 +23,14 @@ double percentile_of(std::span<const double> sorted, double percentile) {
   return sorted[below] + (sorted[above] - sorted[below]) * (place - static_cast<double>(below));
 }
 
+// Into a ring that is not full yet, or in place of the oldest.
+void write(std::vector<double>& ring, int64_t place, double value) {
+  if (place < std::ssize(ring))
+    ring[static_cast<size_t>(place)] = value;
+  else
+    ring.push_back(value);
+}
+
 }  // namespace
 
 // ---------------------------------------------------------------- AutoClip
@@ -38,21 +46,23 @@ AutoClip::State AutoClip::init(const Variables& variables) const {
 }
 
 void AutoClip::update(Gradients& gradients, State& state, const Variables&, StepInfo& info) const {
+  // A window that has become smaller since the state was saved.
+  if (std::ssize(state.recent) > window) state.recent.resize(static_cast<size_t>(window));
+  state.next %= window;
   clip_together(gradients, state.norms, info, [&](double norm) -> double {
+    state.coming = norm;
     if (!std::isfinite(norm)) return 1;
-    // A window that has become smaller since the state was saved.
-    if (std::ssize(state.recent) > window) state.recent.resize(static_cast<size_t>(window));
-    state.next %= window;
-    const auto at = static_cast<size_t>(state.next);
-    if (at < state.recent.size())
-      state.recent[at] = norm;
-    else
-      state.recent.push_back(norm);
-    state.next = (state.next + 1) % window;
-    state.sorted.assign(state.recent.begin(), state.recent.end());
+    state.sorted = state.recent;
+    write(state.sorted, state.next, norm);
     std::ranges::sort(state.sorted);
     return scale_to(norm, percentile_of(state.sorted, percentile));
   });
+}
+
+void AutoClip::remember(State& state) const {
+  if (!std::isfinite(state.coming)) return;
+  write(state.recent, state.next, state.coming);
+  state.next = (state.next + 1) % window;
 }
 
 // ---------------------------------------------------------------- ZClip
@@ -75,36 +85,39 @@ ZClip::State ZClip::init(const Variables& variables) const {
 namespace {
 
 // The norm that an outlier is shortened to; any other stays.
-double without_outlier(const ZClip& clip, const ZClip::State& state, double norm) {
-  const double deviation = std::sqrt(state.variance);
-  const double highest = state.mean + clip.z_threshold * deviation;
+double without_outlier(const ZClip& clip, const ZClip::History& history, double norm) {
+  const double deviation = std::sqrt(history.variance);
+  const double highest = history.mean + clip.z_threshold * deviation;
   if (clip.form == ZClipForm::fixed) return std::min(norm, highest);
-  const double z = (norm - state.mean) / (deviation + clip.epsilon);
+  const double z = (norm - history.mean) / (deviation + clip.epsilon);
   if (!(z > clip.z_threshold)) return norm;
-  if (clip.form == ZClipForm::mean) return state.mean;
-  return state.mean + clip.z_threshold * deviation * clip.z_threshold / z;
+  if (clip.form == ZClipForm::mean) return history.mean;
+  return history.mean + clip.z_threshold * deviation * clip.z_threshold / z;
 }
 
 }  // namespace
 
 void ZClip::update(Gradients& gradients, State& state, const Variables&, StepInfo& info) const {
+  History& h = state.coming = state.history;
   clip_together(gradients, state.norms, info, [&](double norm) -> double {
     if (!std::isfinite(norm)) return 1;
     double left = norm;
-    if (state.seen < warmup) {
-      const double count = static_cast<double>(++state.seen), before = norm - state.mean;
-      state.mean += before / count;
-      state.variance += before * (norm - state.mean);
-      if (state.seen == warmup) state.variance /= count;
+    if (h.seen < warmup) {
+      const double count = static_cast<double>(++h.seen), before = norm - h.mean;
+      h.mean += before / count;
+      h.variance += before * (norm - h.mean);
+      if (h.seen == warmup) h.variance /= count;
     } else {
-      left = without_outlier(*this, state, norm);
-      state.mean = alpha * state.mean + (1 - alpha) * left;
-      const double apart = left - state.mean;
-      state.variance = alpha * state.variance + (1 - alpha) * apart * apart;
+      left = without_outlier(*this, h, norm);
+      h.mean = alpha * h.mean + (1 - alpha) * left;
+      const double apart = left - h.mean;
+      h.variance = alpha * h.variance + (1 - alpha) * apart * apart;
     }
     return scale_to(norm, std::min(left, max_norm));
   });
 }
+
+void ZClip::remember(State& state) const { state.history = state.coming; }
 
 // ---------------------------------------------------------------- moving averages of the logarithm
 
@@ -120,19 +133,22 @@ AdaptiveClipping::State AdaptiveClipping::init(const Variables& variables) const
 
 void AdaptiveClipping::update(Gradients& gradients, State& state, const Variables&,
                               StepInfo& info) const {
+  History& h = state.coming = state.history;
   clip_together(gradients, state.norms, info, [&](double norm) -> double {
     if (!std::isfinite(norm)) return 1;
-    const auto t = static_cast<double>(state.seen++);
+    const auto t = static_cast<double>(h.seen++);
     const double keep = quick_start ? std::min(decay, t / (t + 1)) : decay;
     const double log = std::log(norm + epsilon);
-    state.mean = keep * state.mean + (1 - keep) * log;
-    state.square = keep * state.square + (1 - keep) * log * log;
-    const double variance = std::max(epsilon, state.square - state.mean * state.mean);
-    const double highest = std::exp(state.mean + std_factor * std::sqrt(variance));
-    const double limit = norm < highest ? norm : std::exp(state.mean);
+    h.mean = keep * h.mean + (1 - keep) * log;
+    h.square = keep * h.square + (1 - keep) * log * log;
+    const double variance = std::max(epsilon, h.square - h.mean * h.mean);
+    const double highest = std::exp(h.mean + std_factor * std::sqrt(variance));
+    const double limit = norm < highest ? norm : std::exp(h.mean);
     return scale_to(norm, std::min(limit, static_max_norm));
   });
 }
+
+void AdaptiveClipping::remember(State& state) const { state.history = state.coming; }
 
 // ---------------------------------------------------------------- AdaGC
 
@@ -147,11 +163,18 @@ AdaGC::State AdaGC::init(const Variables& variables) const {
   return state;
 }
 
+namespace {
+
+bool is_warming_up(const AdaGC& clip, const AdaGC::State& state) {
+  return state.step + 1 < clip.warmup;
+}
+
+}  // namespace
+
 void AdaGC::update(Gradients& gradients, State& state, const Variables&, StepInfo& info) const {
-  const bool warm = ++state.step < warmup;
   state.gamma.resize(gradients.size(), -1);  // of variables that a saved state did not have
   std::vector<double>& norms = state.norms.of_variable;
-  if (warm) {
+  if (is_warming_up(*this, state)) {
     double factor = 1;
     clip_together(gradients, state.norms, info,
                   [&](double norm) { return factor = scale_to(norm, lambda_abs); });
@@ -162,6 +185,12 @@ void AdaGC::update(Gradients& gradients, State& state, const Variables&, StepInf
                                 : lambda_rel * state.gamma[i];
     });
   }
+}
+
+void AdaGC::remember(State& state) const {
+  const bool warm = is_warming_up(*this, state);
+  const std::vector<double>& norms = state.norms.of_variable;  // after clipping
+  ++state.step;
   for (size_t i = 0; i < norms.size(); ++i) {
     if (!(norms[i] > 0) || !std::isfinite(norms[i])) continue;  // absent, 0, or not to be trusted
     double& gamma = state.gamma[i];

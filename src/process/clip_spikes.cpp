@@ -1,5 +1,6 @@
 #include <atomic>
 #include <cmath>
+#include <cstring>
 
 #include "process/check.h"
 #include "process/measured.h"
@@ -16,9 +17,9 @@ struct SpikeNumbers {
   double root_theta, beta2;
 };
 
-// In place, with what is remembered of the same places; whether anything changed.
+// In place, with what is remembered of the same places, and will be; whether anything changed.
 template <class T>
-bool clip_spikes(std::span<T> x, T* root, SpikeNumbers numbers) {
+bool clip_spikes(std::span<T> x, const T* root, T* coming, SpikeNumbers numbers) {
   bool changed = false;
   for (size_t j = 0; j < x.size(); ++j) {
     const auto g = static_cast<double>(x[j]), r = static_cast<double>(root[j]);
@@ -29,7 +30,7 @@ bool clip_spikes(std::span<T> x, T* root, SpikeNumbers numbers) {
     x[j] = spike ? static_cast<T>(left) : x[j];
     const double square = numbers.beta2 * r * r + (1 - numbers.beta2) * left * left;
     // What is not finite is not remembered; nor are doubles whose square is not.
-    root[j] =
+    coming[j] =
         square <= std::numeric_limits<double>::max() ? static_cast<T>(std::sqrt(square)) : root[j];
   }
   return changed;
@@ -40,7 +41,11 @@ bool clip_spikes(std::span<T> x, T* root, SpikeNumbers numbers) {
 ClipSpikes::State ClipSpikes::init(const Variables& variables) const {
   check_range(name, "theta", theta, 0, std::numeric_limits<double>::max());
   check_range(name, "beta2", beta2, 0, 1);
-  return {Slot("spike_root", variables), Norms(variables), Norms(variables)};
+  return {.root = Slot("spike_root", variables),
+          .coming = Slot("spike_root", variables),
+          .pieces = {},
+          .before = Norms(variables),
+          .after = Norms(variables)};
 }
 
 void ClipSpikes::update(Gradients& gradients, State& state, const Variables&,
@@ -51,32 +56,47 @@ void ClipSpikes::update(Gradients& gradients, State& state, const Variables&,
     using T = decltype(zero);
     gradients.merge_duplicates();
     settle<T>(gradients);
-    T* root = state.root.data<T>();
+    const T* const root = state.root.data<T>();
+    T* const coming = state.coming.data<T>();
+    state.pieces.clear();
+    const auto will_be_written = [&](size_t offset, size_t n) {
+      state.pieces.push_back({offset * sizeof(T), n * sizeof(T)});
+    };
     for_each_block<T>(state.before, gradients, [&](size_t b, std::span<T> x) {
       const Norms::Block& block = state.before.blocks[b];
       const size_t offset = gradients.layout().entries[block.variable].offset + block.begin;
       state.before.of_block[b] = block_norm(std::span<const T>(x));
-      if (clip_spikes(x, root + offset, settings)) changed = true;
+      if (clip_spikes(x, root + offset, coming + offset, settings)) changed = true;
       state.after.of_block[b] = block_norm(std::span<const T>(x));
     });
     join_blocks<T>(state.before, gradients);
     for (size_t i = 0; i < gradients.size(); ++i) {
-      if (gradients.kind(i) != Gradients::Kind::sparse) continue;
+      const size_t first = gradients.layout().entries[i].offset;
+      if (gradients.kind(i) == Gradients::Kind::absent) continue;
       const auto x = gradients.stored<T>(i);
+      if (gradients.kind(i) == Gradients::Kind::dense) {
+        will_be_written(first, x.size());
+        continue;
+      }
       const auto rows = gradients.sparse(i).indices.template flat<int64_t>();
       const size_t width = rows.empty() ? 0 : x.size() / rows.size();
-      for (size_t k = 0; k < rows.size(); ++k)
-        if (clip_spikes(
-                x.subspan(k * width, width),
-                root + gradients.layout().entries[i].offset + static_cast<size_t>(rows[k]) * width,
-                settings))
+      for (size_t k = 0; k < rows.size(); ++k) {
+        const size_t offset = first + static_cast<size_t>(rows[k]) * width;
+        will_be_written(offset, width);
+        if (clip_spikes(x.subspan(k * width, width), root + offset, coming + offset, settings))
           changed = true;
+      }
     }
     join_blocks<T>(state.after, gradients);
   });
   state.before.report_non_finite(gradients, info);
   info.clipped |= changed;
   record_norms(info, state.before.global(), state.after.global());
+}
+
+void ClipSpikes::remember(State& state) const {
+  for (const auto& [begin, size] : state.pieces)
+    std::memcpy(state.root.data<std::byte>() + begin, state.coming.data<std::byte>() + begin, size);
 }
 
 }  // namespace rein

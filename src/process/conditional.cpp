@@ -27,11 +27,16 @@ Conditional::State Conditional::init(const Variables& variables) const {
 
 void Conditional::update(Gradients& gradients, State& state, const Variables& variables,
                          StepInfo& info) const {
-  if (condition(state.before, info))
+  state.ran = condition(state.before, info);
+  if (state.ran)
     transform.update(gradients, state.transform, variables, info);
   else if (mask)
     set_to_zero(gradients, info);
+}
+
+void Conditional::remember(State& state) const {
   ++state.before;
+  if (state.ran) transform.remember(state.transform);
 }
 
 }  // namespace rein

@@ -63,15 +63,14 @@ void CheckFinite::update(Gradients& gradients, State& state, const Variables&,
     ++state.in_a_row;
     ++state.skipped;
     info.skip = true;
-  } else {
-    state.in_a_row = 0;
-    if (!finite && policy == NonFinite::zero)
-      visit_float(gradients.dtype(),
-                  [&](auto zero) { zero_non_finite<decltype(zero)>(gradients); });
+  } else if (!finite && policy == NonFinite::zero) {
+    visit_float(gradients.dtype(), [&](auto zero) { zero_non_finite<decltype(zero)>(gradients); });
   }
   if (!info.measured) info.norm = norm;
   info.measured = true;
   info.clipped_norm = norm;
 }
+
+void CheckFinite::remember(State& state) const { state.in_a_row = 0; }
 
 }  // namespace rein

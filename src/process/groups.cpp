@@ -71,6 +71,10 @@ class Alone {
 
 }  // namespace
 
+void Groups::remember(State& state) const {
+  for (size_t k = 0; k < groups.size(); ++k) groups[k].transform.remember(state.states[k]);
+}
+
 void Groups::update(Gradients& gradients, State& state, const Variables& variables,
                     StepInfo& info) const {
   const double pending = gradients.scale;

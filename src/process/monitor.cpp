@@ -155,6 +155,8 @@ class Monitor::Around {
       r.copy(variables, gradients.team);
   }
 
+  void remember(State& state) const { process_.remember(state.process); }
+
  private:
   void find_after(Gradients& gradients, const StepInfo& info, double factor) const {
     Record& r = *record_;

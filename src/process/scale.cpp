@@ -83,7 +83,6 @@ AddNoise::State AddNoise::init(const Variables& variables) const {
 void AddNoise::update(Gradients& gradients, State& state, const Variables&, StepInfo&) const {
   const double deviation = std::sqrt(eta / std::pow(1 + static_cast<double>(state.step), gamma));
   const uint64_t first = static_cast<uint64_t>(state.step) << 40;  // numbers of earlier steps
-  ++state.step;
   gradients.merge_duplicates();
   visit_float(gradients.dtype(), [&](auto zero) {
     using T = decltype(zero);
@@ -93,6 +92,8 @@ void AddNoise::update(Gradients& gradients, State& state, const Variables&, Step
         first, deviation);
   });
 }
+
+void AddNoise::remember(State& state) const { ++state.step; }
 
 // ---------------------------------------------------------------- NaN
 

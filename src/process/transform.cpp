@@ -42,6 +42,10 @@ void Chain::update(Gradients& gradients, State& state, const Variables& variable
     parts[i].update(gradients, state[i], variables, info);
 }
 
+void Chain::remember(State& state) const {
+  for (size_t i = 0; i < parts.size(); ++i) parts[i].remember(state[i]);
+}
+
 bool Chain::decides_non_finite() const {
   return std::ranges::any_of(parts, [](const auto& part) { return part.decides_non_finite(); });
 }

@@ -257,7 +257,10 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
     info.skip =
         info.skip || !add_updates(p.variables, *gradients, rule, p.rule_state, info, p.team);
   });
-  if (!info.skip) info.learning_rate = rule.rate(p.rule_state);
+  if (!info.skip) {
+    p.process.remember(p.process_state);
+    info.learning_rate = rule.rate(p.rule_state);
+  }
 
   p.step = info.step;
   if (p.options.loss_scale && seen) p.move_loss_scale(info.finite);

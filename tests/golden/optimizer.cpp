@@ -142,6 +142,7 @@ void run(const Case& c, Check& check) {
       rein::StepInfo info;
       setup.process.update(*sum, process, variables, info);
       rein::apply_updates(variables, *sum, setup.rule, state, info, team);
+      setup.process.remember(process);
       sum.reset();
     }
     history.push_back(read_all(variables));

@@ -88,6 +88,7 @@ TEST(Conditional, GoesOnFromWhatWasSaved) {
       gradients.set(0, vector({g}, DType::float64));
       StepInfo info;
       transform.update(gradients, state, vars, info);
+      transform.remember(state);
       return numbers(gradients.get(0))[0];
     };
     auto state = transform.init(vars);

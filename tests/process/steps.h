@@ -47,6 +47,7 @@ class Steps {
     const int64_t number = info.step + 1;
     info = StepInfo{.step = number, .examples = examples};
     transform_.update(block, state_, vars_, info);
+    if (!info.skip) transform_.remember(state_);
     std::vector<Gradient> out;
     for (size_t i = 0; i < block.size(); ++i) out.push_back(block.get(i));
     return out;

@@ -208,6 +208,46 @@ TEST_F(Poisoned, LargeStepsAreSkippedToo) {
   EXPECT_EQ(model.weights(), healthy.weights());
 }
 
+// ---------------------------------------------------------------- what is forgotten
+
+TEST(Remember, AStepThatIsSkippedOrEndsWithAnErrorIsForgottenByWhatStandsInFront) {
+  const auto odd = [](int64_t before) { return before % 2 == 1; };
+  const std::pair<const char*, AnyTransform> transforms[] = {
+      {"AutoClip", AutoClip{.percentile = 10, .window = 3}},
+      {"ZClip", ZClip{.alpha = 0.5, .z_threshold = 0.1, .warmup = 2}},
+      {"AdaptiveClipping", AdaptiveClipping{.std_factor = 0, .decay = 0.5}},
+      {"AdaGC", AdaGC{.lambda_rel = 0.9, .lambda_abs = 0.5, .beta = 0.5, .warmup = 3}},
+      {"ClipSpikes", ClipSpikes{.theta = 0.5, .beta2 = 0.5}},
+      {"AddNoise", AddNoise{}},
+      {"Conditional", conditionally_transform(Scale{0.5}, odd)},
+      {"in a Conditional", conditionally_transform(AutoClip{}, odd)},
+      {"in Groups", Groups{{{"w", ClipSpikes{.theta = 0.5}}, {"*", AutoClip{}}}}},
+      {"in a Chain", chain(chain(AutoClip{}))},
+      {"in a Monitor", Monitor{}.around(AutoClip{})}};
+  for (const auto& [name, transform] : transforms)
+    for (const bool throws : {false, true}) {
+      SCOPED_TRACE(testing::Message() << name << (throws ? ", an error" : ", skipped"));
+      const auto check = [throws](Gradients&, const Variables&, StepInfo& info) {
+        info.skip = info.loss > 1e3;
+        if (info.skip && throws) throw NonFiniteError("too large");
+      };
+      SmallModel model, other;
+      Step train = record(model.cost(), model.vars, chain(transform, check), Adam{});
+      Step plain = record(other.cost(), other.vars, transform, Adam{});
+      const Tensor large = tensor({4, 3}, std::vector<double>(12, 1e3));
+      const Tensor ids = Tensor::of<int64_t>({3}, {1, 0, 2});
+      for (int k = 0; k < 6; ++k) {
+        if (throws)
+          EXPECT_THROW(train(large, model.y, ids), NonFiniteError);
+        else
+          EXPECT_TRUE(train(large, model.y, ids).skip);
+        train(model.x, model.y, model.ids);
+        plain(other.x, other.y, other.ids);
+      }
+      EXPECT_EQ(model.weights(), other.weights());
+    }
+}
+
 TEST_F(Poisoned, SettingsThatMakeNoSense) {
   const auto error = [&](CheckFinite c) {
     return error_of([&] { record(model.cost(), model.vars, chain(c), Adam{}); });

@@ -312,6 +312,7 @@ class ByHand {
     if (rollback() && info.skip) go_back();
     if (rollback() && !info.skip && healthy_++ % rollback()->every == 0) keep(before);
     apply_updates(model_.vars, sum, rule_, rule_state_, info, team_);
+    if (!info.skip) process_.remember(process_state_);
     if (!scale_options()) return;
     ASSERT_TRUE(info.finite);
     if (++fine_ % scale_options()->growth_interval == 0) loss_scale_ *= 2;

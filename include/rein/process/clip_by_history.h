@@ -11,8 +11,8 @@
 namespace rein {
 
 // All of them measure, and those by the global norm leave the factor in `gradients.scale`: see
-// ClipByGlobalNorm. A step whose norm is not finite is not clipped and not remembered. A step that
-// a transform behind them skips is remembered: checks stand in front.
+// ClipByGlobalNorm. A step whose norm is not finite is not clipped and not remembered, nor is one
+// that is skipped.
 
 /// By the global norm, to the percentile of the norms so far, this one included (AutoClip:
 /// Seetharaman, Wichern, Pardo, Le Roux 2020, arXiv 2007.14469, which keeps all norms; here the
@@ -25,6 +25,7 @@ struct AutoClip {
   struct State {
     std::vector<double> recent;  // at most `window` norms before clipping
     int64_t next = 0;            // where the next is written
+    double coming = 0;           // the norm that is to be written
     std::vector<double> sorted;
     Norms norms;
     template <class Self, class F>
@@ -35,6 +36,7 @@ struct AutoClip {
   };
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  void remember(State& state) const;
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
@@ -65,10 +67,9 @@ struct ZClip {
   double epsilon = 1e-6;
   ZClipForm form = ZClipForm::adaptive;
 
-  struct State {
+  struct History {
     int64_t seen = 0;
     double mean = 0, variance = 0;  // while warming up: the sum of squares
-    Norms norms;
     template <class Self, class F>
     static void fields(Self& self, F&& f) {
       f("seen", self.seen);
@@ -76,8 +77,17 @@ struct ZClip {
       f("variance", self.variance);
     }
   };
+  struct State {
+    History history, coming;
+    Norms norms;
+    template <class Self, class F>
+    static void fields(Self& self, F&& f) {
+      f("", self.history);
+    }
+  };
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  void remember(State& state) const;
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
@@ -104,10 +114,9 @@ struct AdaptiveClipping {
   bool quick_start = true;
   double epsilon = 1e-8;
 
-  struct State {
+  struct History {
     int64_t seen = 0;
     double mean = 0, square = 0;
-    Norms norms;
     template <class Self, class F>
     static void fields(Self& self, F&& f) {
       f("seen", self.seen);
@@ -115,8 +124,17 @@ struct AdaptiveClipping {
       f("square", self.square);
     }
   };
+  struct State {
+    History history, coming;
+    Norms norms;
+    template <class Self, class F>
+    static void fields(Self& self, F&& f) {
+      f("", self.history);
+    }
+  };
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  void remember(State& state) const;
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
@@ -151,6 +169,7 @@ struct AdaGC {
   };
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  void remember(State& state) const;
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
@@ -164,8 +183,8 @@ struct AdaGC {
 /// Spikes of single numbers: where g^2 > theta v, g = sign(g) sqrt(theta v); v = beta2 v +
 /// (1 - beta2) g^2, from 0, of what is left (SPAM: Huang and others 2025, arXiv 2501.06842, which
 /// takes Adam's v; its resets of the momentum are the rule's affair). Where v is 0 nothing is
-/// clipped. It remembers sqrt(v), so that nothing overflows or vanishes. Sparse: rows that are
-/// there.
+/// clipped. It remembers sqrt(v), so that nothing overflows or vanishes, twice: the coming one is
+/// copied when the step is applied. Sparse: rows that are there.
 struct ClipSpikes {
   static constexpr std::string_view name = "ClipSpikes";
   double theta = 5000;
@@ -173,6 +192,11 @@ struct ClipSpikes {
 
   struct State {
     Slot root;  // "spike_root"
+    Slot coming;
+    struct Piece {
+      size_t begin, size;  // bytes
+    };
+    std::vector<Piece> pieces;  // of `coming`, that the step has written
     Norms before, after;
     template <class Self, class F>
     static void fields(Self& self, F&& f) {
@@ -181,6 +205,7 @@ struct ClipSpikes {
   };
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  void remember(State& state) const;
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {

@@ -42,7 +42,8 @@ struct Conditional {
   bool mask = false;  // zeros
 
   struct State {
-    int64_t before = 0;  // times that it was asked: not in steps that something in front skips
+    int64_t before = 0;  // times that it was asked, in steps that were not skipped
+    bool ran = false;    // in this step
     AnyTransform::State transform;
     template <class Self, class F>
     static void fields(Self& self, F&& f) {
@@ -52,6 +53,7 @@ struct Conditional {
   };
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  void remember(State& state) const;
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {

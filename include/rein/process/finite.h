@@ -20,8 +20,8 @@ enum class NonFinite : uint8_t {
 
 /// Looks at the loss and all gradients. Whatever the policy, `StepInfo` says that they were not
 /// finite and names the first variable. Costs the pass over memory that takes their norms, which
-/// `StepInfo` then holds. Stands in front: the transforms behind it do not see a step that it skips
-/// or stops, those before it do, and what they remember keeps it.
+/// `StepInfo` then holds. The transforms behind it do not see a step that it skips or stops; those
+/// before it do, and forget it.
 ///
 ///     chain(CheckFinite{.policy = NonFinite::skip, .most_skips = 10}, ClipByGlobalNorm{5})
 ///
@@ -46,7 +46,7 @@ struct CheckFinite {
 
   struct State {
     Norms norms;
-    int64_t in_a_row = 0;  // skips, up to now
+    int64_t in_a_row = 0;  // skips, since a step was applied
     int64_t skipped = 0;   // of all steps
 
     template <class Self, class F>
@@ -57,6 +57,7 @@ struct CheckFinite {
   };
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  void remember(State& state) const;
   bool decides_non_finite() const { return true; }
 };
 

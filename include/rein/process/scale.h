@@ -108,6 +108,7 @@ struct AddNoise {
   };
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  void remember(State& state) const;
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {

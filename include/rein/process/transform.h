@@ -19,7 +19,9 @@ namespace rein {
 /// InvalidArgument for settings that make no sense). Both list their fields (rein/base/fields.h),
 /// the State those that outlive a step; else a step that has it cannot be saved. `update` works in
 /// place, leaves absent gradients absent and sparse ones sparse, and may multiply `gradients.scale`
-/// instead of all the numbers.
+/// instead of all the numbers. `remember(state)`, if it has one, comes after it when the step is
+/// applied: what is to be forgotten of a step that is skipped, or ends with an error, is remembered
+/// there. It must not throw.
 template <class T>
 concept Transform = requires(const T t, typename T::State& state, Gradients& gradients,
                              const Variables& variables, StepInfo& info) {
@@ -52,6 +54,8 @@ class AnyTransform {
               StepInfo& info) const {
     self_->update(gradients, state, variables, info);
   }
+  /// After `update`, if the step that it saw is not skipped.
+  void remember(State& state) const { self_->remember(state); }
   /// Whether it says what becomes of a step that is not finite, whatever the variable: CheckFinite
   /// does, and so a Chain or Monitor with one in it. Any transform may have this function.
   bool decides_non_finite() const { return self_->decides_non_finite(); }
@@ -64,6 +68,7 @@ class AnyTransform {
     virtual State init(const Variables& variables) const = 0;
     virtual void update(Gradients& gradients, State& state, const Variables& variables,
                         StepInfo& info) const = 0;
+    virtual void remember(State& state) const = 0;
     virtual bool decides_non_finite() const = 0;
     virtual void describe(std::string_view path, Settings& out) const = 0;
   };
@@ -88,6 +93,10 @@ class AnyTransform {
         transform(gradients, variables, info);
       else
         update_each(transform, gradients);
+    }
+    void remember([[maybe_unused]] State& state) const override {
+      if constexpr (requires { transform.remember(state.as<typename T::State>()); })
+        transform.remember(state.as<typename T::State>());
     }
     bool decides_non_finite() const override {
       if constexpr (requires { transform.decides_non_finite(); })
@@ -121,6 +130,7 @@ struct Chain {
   using State = std::vector<AnyTransform::State>;
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  void remember(State& state) const;
   bool decides_non_finite() const;
 };
 

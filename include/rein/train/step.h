@@ -113,8 +113,8 @@ class Step {
 
   /// Throws InvalidArgument, having changed nothing, if an input has another shape than at the
   /// first call, or if the rule's schedules give what makes no sense. What a transform throws
-  /// leaves parameters, the rule and the count of steps as they were; but micro-batches that were
-  /// accumulated for the step are gone, and transforms in front of that one remember it.
+  /// leaves parameters, the rule, the count of steps and what other transforms remember as they
+  /// were; but micro-batches that were accumulated for the step are gone.
   StepInfo run(std::span<const Tensor> inputs, Where where = Where::here());
 
   /// Computes loss and gradients of a batch again, as the next step would, and says where the first

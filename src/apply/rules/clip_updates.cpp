@@ -24,7 +24,9 @@ ClipUpdates::State ClipUpdates::init(const Variables& variables) const {
 void ClipUpdates::deltas(Gradients& all, State& state, const Variables& variables,
                          StepInfo& info) const {
   info.step = state.steps;
-  if (!info.skip) clip.update(all, state.clip, variables, info);
+  if (info.skip) return;
+  clip.update(all, state.clip, variables, info);
+  if (!info.skip) clip.remember(state.clip);
 }
 
 }  // namespace rein
