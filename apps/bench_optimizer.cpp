@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "allocations.h"
@@ -36,11 +38,60 @@ void fill(Gradients& gradients) {
   }
 }
 
-// Bytes a parameter: gradients read for the norm, which every form of clip measures, then read
-// again; parameters and each slot read and written.
-double bytes_of(const AnyRule& rule, AnyRule::State& state) {
-  const auto slots = static_cast<double>(rule.slots(state).size());
-  return 4 * (1 + 1 + 2 + 2 * slots);
+void restore(Gradients& gradients, const Gradients& fresh, ThreadTeam& team) {
+  constexpr int64_t kGrain = 65536;
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    const auto from = fresh.dense<float>(i);
+    const auto to = gradients.dense<float>(i);
+    team.run_ranges(std::ssize(from), kGrain, [&](int64_t begin, int64_t end) {
+      std::copy(from.begin() + begin, from.begin() + end, to.begin() + begin);
+    });
+  }
+}
+
+// Of the lines of memory in which a number has changed.
+double changed_bytes(const Gradients& gradients, const Gradients& fresh) {
+  constexpr size_t kLine = 64 / sizeof(float);
+  double bytes = 0;
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    const auto now = gradients.dense<float>(i), before = fresh.dense<float>(i);
+    for (size_t at = 0; at < now.size(); at += kLine) {
+      const size_t n = std::min(kLine, now.size() - at);
+      if (!std::ranges::equal(now.subspan(at, n), before.subspan(at, n)))
+        bytes += static_cast<double>(n * sizeof(float));
+    }
+  }
+  return bytes;
+}
+
+StateDict saved(const AnyState& state) {
+  StateDict dict;
+  state.save("", dict);
+  return dict;
+}
+
+// Of the arrays of a state in which something has changed: what is remembered and not used stays.
+double changed_bytes(const StateDict& now, const StateDict& before) {
+  double bytes = 0;
+  for (const auto& [name, value] : now) {
+    const auto* array = std::get_if<Tensor>(&value);
+    const auto found = before.find(name);
+    const auto* old = found == before.end() ? nullptr : std::get_if<Tensor>(&found->second);
+    if (!array || array->size() == 0) continue;
+    if (!old || old->spec() != array->spec() ||
+        std::memcmp(old->data(), array->data(), array->spec().bytes()) != 0)
+      bytes += static_cast<double>(array->spec().bytes());
+  }
+  return bytes;
+}
+
+// Of the gradients whose place takes the deltas of a whole variable, until they are added.
+double whole_bytes(const AnyRule& rule, AnyRule::State& state, const Gradients& gradients) {
+  double bytes = 0;
+  for (size_t i = 0; i < gradients.size(); ++i)
+    if (rule.whole_variable(state, i))
+      bytes += static_cast<double>(gradients.layout().entries[i].spec.bytes());
+  return bytes;
 }
 
 }  // namespace
@@ -55,8 +106,8 @@ OptimizerBench bench_optimizer(const OptimizerBenchSettings& settings) {
 
   Variables variables(Seed{1});
   add_tensors(variables, settings.parameters);
-  Gradients gradients(variables);
-  fill(gradients);
+  Gradients gradients(variables), fresh(variables);
+  fill(gradients), fill(fresh);
   ThreadTeam team(settings.threads);
   gradients.team = &team;
   AnyTransform::State clip_state = clip.init(variables);
@@ -66,17 +117,31 @@ OptimizerBench bench_optimizer(const OptimizerBenchSettings& settings) {
   StepInfo info;
   const auto clip_all = [&] {
     ++info.step;
-    gradients.scale = 1;
     clip.update(gradients, clip_state, variables, info);
     clip.remember(clip_state);
   };
   const auto apply_all = [&] { apply_updates(variables, gradients, rule, rule_state, info, team); };
-  clip_all(), apply_all();  // touches all memory
+  const auto begin = [&] {
+    restore(gradients, fresh, team);
+    gradients.scale = 1;
+  };
+  const StateDict clip_before = saved(clip_state), rule_before = saved(rule_state);
+  begin(), clip_all(), apply_all();  // touches all memory
+  begin();
   const int64_t before = allocation_count();
-  clip_all(), apply_all();
-  const int64_t allocations = allocation_count() - before;
-  const auto parameters = static_cast<double>(variables.parameter_count());
-  const double bytes = parameters * bytes_of(rule, rule_state);
+  clip_all();
+  const int64_t clip_allocations = allocation_count() - before;
+  const double written_by_clip = changed_bytes(gradients, fresh);
+  const int64_t between = allocation_count();
+  apply_all();
+  const int64_t allocations = clip_allocations + allocation_count() - between;
+
+  // Gradients are read twice, parameters and states read and written.
+  const double block = 4 * static_cast<double>(variables.parameter_count());
+  const double states =
+      changed_bytes(saved(clip_state), clip_before) + changed_bytes(saved(rule_state), rule_before);
+  const double bytes = 2 * block + written_by_clip + 2 * block + 2 * states +
+                       2 * whole_bytes(rule, rule_state, gradients);
   Times all, process, apply;
   std::vector<double> shares;
   const auto once = [&] {
@@ -86,6 +151,7 @@ OptimizerBench bench_optimizer(const OptimizerBenchSettings& settings) {
   constexpr size_t kFewest = 5;
   const auto start = Clock::now();
   while (all.count() < kFewest || seconds_since(start) < settings.seconds) {
+    begin();
     streams.measure();
     once();
     shares.push_back(1e-9 * bytes / streams.last_in_place_gbps() / all.last());

@@ -20,9 +20,11 @@ struct OptimizerBench {
   int64_t parameters = 0, tensors = 0;
   double ms_min = 0, ms_median = 0;     // clip and rule together
   double process_ms = 0, apply_ms = 0;  // of the fastest of each
-  double bytes = 0;         // that have to move: read once for the norm, then gradients, slots and
-                            // parameters, those that change twice. What a clip writes back depends
-                            // on the numbers and does not count
+  double bytes = 0;         // that move at least: gradients read once for the norm (every clip, and
+                            // none, measures it) and once with everything else; parameters and
+                            // what changes of the states of clip and rule read and written; once
+                            // more what the clip changes, and twice the deltas of a rule that looks
+                            // at whole variables. What either reads besides does not count
   double stream_gbps = 0;   // of an in-place stream over more than the caches, in the same process
   double read_gbps = 0;     // of reading alone
   double share = 0;         // of the time that the bytes need at the stream's rate, fastest of each
@@ -31,8 +33,8 @@ struct OptimizerBench {
   int64_t allocations = 0;
 };
 
-/// Random gradients for 50 equal matrices, clipped and applied again and again, in turns with the
-/// stream. Throws UsageError for settings that make no sense.
+/// Random gradients for 50 equal matrices, the same in every step, clipped and applied in turns
+/// with the stream. Throws UsageError for settings that make no sense.
 OptimizerBench bench_optimizer(const OptimizerBenchSettings& settings);
 
 /// One JSON object on one line, with the fields by their names.

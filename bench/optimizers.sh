@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# bench/optimizers.sh [SECONDS]: every clip with Adam and every rule with the global norm, 20 M parameters, 1 and
+# 2 threads, SECONDS (1) each; prints a table and puts it into docs/performance.md. Run it under `chrt -f 1`
+# on a machine that is shared.
+set -eu
+cd "$(dirname "$0")/.."
+seconds=${1:-1}
+rein=build/release/bin/rein
+[ -x "$rein" ] || { echo "bench/optimizers.sh: no $rein; run scripts/build.sh release first" >&2; exit 1; }
+
+clips=(none value:5 value:1e-4 norm:5 norm:1e-3 average:5 rms:5 global:5 max_change:5 agc:5 autoclip:50
+  zclip:2.5 adaptive:2 adagc:1.05 spikes:5000)
+rules=(adamw amsgrad adamax nadam radam sgd momentum rmsprop adagrad adadelta ftrl lion rprop lamb lars adafactor
+  schedule_free)
+
+results=$(mktemp)
+trap 'rm -f "$results"' EXIT
+measure() {
+  for threads in 1 2; do
+    "$rein" bench optimizer --clip "$1" --rule "$2" --params 20000000 --threads "$threads" --seconds "$seconds" --json
+  done
+}
+{
+  measure global:5 adam
+  for clip in "${clips[@]}"; do [ "$clip" = global:5 ] || measure "$clip" adam; done
+  for rule in "${rules[@]}"; do measure global:5 "$rule"; done
+} > "$results"
+
+python3 - "$results" <<'PY'
+import json, re, subprocess, sys
+
+runs = {}
+for line in open(sys.argv[1]):
+    run = json.loads(line)
+    runs.setdefault((run["clip"], run["rule"]), {})[run["threads"]] = run
+
+lscpu = subprocess.run(["lscpu"], capture_output=True, text=True).stdout
+cpu = re.search(r"Model name:\s*(.*)", lscpu)[1] + (" with AMX" if "amx_tile" in lscpu else "")
+least = runs["global:5", "adam"]
+lines = [f"`bench/optimizers.sh`, {cpu}; the fastest step:", "",
+         "| clip | rule | bytes a parameter | 1 thread, ms | to the first | share | 2 threads, ms | to the first | share |",
+         "|---|---|---|---|---|---|---|---|---|"]
+for (clip, rule), threads in runs.items():
+    one, two = threads[1], threads[2]
+    columns = [f"{clip} | {rule} | {one['bytes'] / one['parameters']:.0f}"]
+    for t, run in threads.items():
+        columns.append(f"{run['ms_min']:.1f} | {run['ms_min'] / least[t]['ms_min']:.2f} | {run['share']:.2f}")
+    lines.append(f"| {' | '.join(columns)} |")
+table = "\n".join(lines)
+print(table)
+page = open("docs/performance.md").read()
+begin, end = "<!-- optimizers:begin -->\n", "<!-- optimizers:end -->"
+before, rest = page.split(begin)
+open("docs/performance.md", "w").write(before + begin + table + "\n" + end + rest.split(end)[1])
+PY
