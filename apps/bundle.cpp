@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "rein/io/safetensors.h"
+#include <utility>
+
 #include "rein/io/state_file.h"
 #include "usage_error.h"
 
@@ -29,11 +30,12 @@ void write_bundle(const std::filesystem::path& file, const Bundle& bundle) {
 }
 
 Bundle read_bundle(const std::filesystem::path& file) {
-  if (read_safetensors(file).metadata["bundle/format"] != fmt::format("'{}'", kFormat))
+  TensorFile content = read_safetensors(file);
+  if (content.metadata["bundle/format"] != fmt::format("'{}'", kFormat))
     throw DataError(
         file.string(), "metadata",
         fmt::format("no '{}'; give a file that 'rein train' wrote when it diverged", kFormat));
-  const StateDict all = load_state(file);
+  const StateDict all = load_state(std::move(content), file);
   Bundle bundle;
   for (const auto& [name, value] : all)
     if (name.starts_with(kState))

@@ -7,8 +7,6 @@
 #include <limits>
 #include <optional>
 
-#include "rein/io/safetensors.h"
-
 namespace rein {
 namespace {
 
@@ -53,7 +51,10 @@ void save_state(const std::filesystem::path& path, const StateDict& state, Where
 }
 
 StateDict load_state(const std::filesystem::path& path) {
-  TensorFile file = read_safetensors(path);
+  return load_state(read_safetensors(path), path);
+}
+
+StateDict load_state(TensorFile file, const std::filesystem::path& path) {
   StateDict state;
   for (const auto& [name, text] : file.metadata) {
     const auto value = parsed(text);

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "rein/io/safetensors.h"
 #include "rein/tensor/state.h"
 
 namespace rein {
@@ -15,5 +16,7 @@ void save_state(const std::filesystem::path& path, const StateDict& state,
 
 /// The way back, to the bit. Throws IoError, and DataError with the place.
 StateDict load_state(const std::filesystem::path& path);
+/// The same of a file that was read already, from `path`. Throws DataError.
+StateDict load_state(TensorFile file, const std::filesystem::path& path);
 
 }  // namespace rein
