@@ -252,6 +252,77 @@ TEST(ClipProperty, RepeatedRowsAreOneRow) {
   });
 }
 
+// Clips whose limit comes from earlier steps, tight enough to clip often.
+std::vector<std::pair<const char*, AnyTransform>> history_clips() {
+  return {{"AutoClip", AutoClip{.percentile = 30, .window = 3}},
+          {"ZClip", ZClip{.alpha = 0.5, .z_threshold = 0.1, .warmup = 2}},
+          {"AdaptiveClipping", AdaptiveClipping{.std_factor = 0.1, .decay = 0.5}},
+          {"AdaGC", AdaGC{.lambda_rel = 0.9, .lambda_abs = 0.5, .beta = 0.5, .warmup = 3}},
+          {"ClipSpikes", ClipSpikes{.theta = 0.5, .beta2 = 0.5}}};
+}
+
+std::vector<Gradient> scaled(const std::vector<Gradient>& gradients, double factor) {
+  std::vector<Gradient> out = gradients;
+  for (Gradient& g : out) {
+    if (!g) continue;
+    Tensor values = g.values().clone();
+    visit_float(values.dtype(), [&](auto zero) {
+      using T = decltype(zero);
+      for (T& v : values.flat<T>()) v = static_cast<T>(v * factor);
+    });
+    g = g.with_values(std::move(values));
+  }
+  return out;
+}
+
+TEST(HistoryClipProperty, NeverRaisesANormAndForgetsWhatIsSkipped) {
+  holds("no norm is raised, and a step that was skipped changes no bit of later ones", [] {
+    const Drawn d = draw(-10, 10);
+    const auto clips = history_clips();
+    const auto& [name, clip] = clips[*rc::gen::inRange<size_t>(0, clips.size())];
+    RC_LOG() << name;
+    bool skip = false;
+    const auto check = [&skip](Gradients&, const Variables&, StepInfo& info) { info.skip = skip; };
+    Steps plain(clip, d.shapes, d.dtype), skipping(chain(clip, check), d.shapes, d.dtype);
+    const auto drawn = [&] {
+      return scaled(d.gradients, std::pow(10.0, *rc::gen::inRange(-20, 21) / 10.0));
+    };
+    for (int step = 0; step < 6; ++step) {
+      skip = true;
+      skipping.step(drawn());
+      skip = false;
+      const auto in = drawn();
+      const Lists before = dense(in), after = dense(plain.step(in));
+      RC_ASSERT(dense(skipping.step(in)) == after);
+      for (const double p : {1.0, 2.0, kInf})
+        RC_ASSERT(p_norm(after, p) <= p_norm(before, p) * (1 + kRounding));
+    }
+  });
+}
+
+TEST(HistoryClipProperty, SameBitsForAnyNumberOfThreads) {
+  const std::vector<Shape> shapes{{130, 257}, {40000}, {3}};
+  for (const auto& [name, clip] : history_clips()) {
+    std::vector<Lists> first;
+    for (int threads : {1, 2, 3}) {
+      ThreadTeam team(threads);
+      Steps steps(clip, shapes, DType::float32);
+      std::vector<Lists> got;
+      bool clipped = false;
+      for (uint64_t step = 0; step < 5; ++step) {
+        Lists in;
+        for (const Shape& s : shapes)
+          in.push_back(noise(static_cast<size_t>(s.size()), 10 * step + in.size()));
+        got.push_back(steps.step(step % 2 ? times(in, 3) : in, &team));
+        clipped |= steps.info.clipped;
+      }
+      EXPECT_TRUE(clipped) << name;
+      if (threads == 1) first = got;
+      EXPECT_TRUE(got == first) << name << ", " << threads << " threads";
+    }
+  }
+}
+
 // Sizes above what one task takes, so that threads have something to share.
 TEST(ClipProperty, SameBitsForAnyNumberOfThreads) {
   const std::vector<Shape> shapes{{130, 257}, {40000}, {3}, {16385, 1}};
