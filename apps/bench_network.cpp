@@ -69,14 +69,16 @@ Value StepNetwork::losses(const Value& input, const Value& target) const {
   return reduce_mean(reshape(all, {all.shape()[0], -1}), {.axes = {1}});
 }
 
-Step StepNetwork::step(int threads, StepWay way) {
+Step StepNetwork::step(int threads, StepWay way, ProductOptions products) {
   const AnyRule rule = Adam{.learning_rate = 1e-3};
   if (way == StepWay::mean)
     return record([this](Value x, Value y) { return cost(x, y); }, vars_,
-                  chain(ClipByGlobalNorm{.clip_norm = 5}), rule, {.threads = threads});
+                  chain(ClipByGlobalNorm{.clip_norm = 5}), rule,
+                  {.threads = threads, .products = products});
   return record(
       [this](Value x, Value y) { return losses(x, y); }, vars_, chain(), rule,
       {.threads = threads,
+       .products = products,
        .per_example = PerExample{.clip_norm = 0.1, .one_by_one = way == StepWay::one_by_one}});
 }
 

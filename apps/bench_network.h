@@ -40,7 +40,7 @@ class StepNetwork {
   /// One mean an example, of the same inputs and targets [batch, steps, ...].
   Value losses(const Value& input, const Value& target) const;
   /// Clip by the global norm, or of each example by its own; Adam.
-  Step step(int threads, StepWay way = StepWay::mean);
+  Step step(int threads, StepWay way = StepWay::mean, ProductOptions products = {});
   Variables& variables() { return vars_; }
 
  private:

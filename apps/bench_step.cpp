@@ -58,12 +58,12 @@ double peak_megabytes() {
 // Others who train while somebody measures, until they go out of scope.
 class OtherCallers {
  public:
-  OtherCallers(int count, const StepShape& shape, std::span<const Tensor> inputs, int threads,
-               StepWay way) {
+  OtherCallers(int count, const StepShape& shape, std::span<const Tensor> inputs,
+               const StepBenchSettings& settings) {
     for (int i = 0; i < count; ++i)
       threads_.emplace_back([=](const std::stop_token& stop) {
         StepNetwork network(shape);
-        Step step = network.step(threads, way);
+        Step step = network.step(settings.threads, settings.way, settings.products);
         while (!stop.stop_requested()) step.run(inputs);
       });
   }
@@ -79,13 +79,15 @@ StepBench bench_step(const StepBenchSettings& settings) {
   if (settings.batch > 0) shape.batch = settings.batch;
   const int threads = settings.threads;
   const bool whole = settings.way == StepWay::mean;
+  if (const std::string why = why_not(settings.products); !why.empty())
+    throw UsageError(fmt::format("precision: {}: {}", to_string(settings.products.precision), why));
   checked_threads("bench step", threads);
   const double before_data = process_cpu_ms();
   const Tensor inputs[] = {whole ? draw_inputs(shape) : inputs_by_example(shape),
                            whole ? draw_targets(shape) : targets_by_example(shape)};
   const double data_ms = process_cpu_ms() - before_data;
   StepNetwork network(shape);
-  Step step = network.step(threads, settings.way);
+  Step step = network.step(threads, settings.way, settings.products);
   step.run(inputs);
   const double start_ms = process_cpu_ms() - data_ms;
   Ceiling ceiling(threads);
@@ -95,7 +97,7 @@ StepBench bench_step(const StepBenchSettings& settings) {
   const int64_t before = allocation_count();
   step.run(inputs);
   const int64_t allocations = allocation_count() - before;
-  const OtherCallers others(settings.callers - 1, shape, inputs, threads, settings.way);
+  const OtherCallers others(settings.callers - 1, shape, inputs, settings);
 
   Times times;
   const auto start = Clock::now();
@@ -110,6 +112,7 @@ StepBench bench_step(const StepBenchSettings& settings) {
   StepBench result;
   result.shape = settings.shape;
   result.batch = shape.batch;
+  result.products = settings.products;
   if (settings.way == StepWay::together) result.one_by_one_because = step.one_by_one_because();
   result.threads = ceiling.threads();
   result.callers = settings.callers;
@@ -137,11 +140,12 @@ std::string as_json(const StepBench& r) {
                                  *r.monitor_ms, *r.monitor_ms / r.ms_min)
                    : "";
   return fmt::format(
-      R"({{"shape": "{}", "batch": {}, "threads": {}, "callers": {}, "ms_min": {:.4f}, "ms_median": {:.4f}, "gflop": {:.6f}, )"
+      R"({{"shape": "{}", "batch": {}, "precision": "{}", "threads": {}, "callers": {}, "ms_min": {:.4f}, "ms_median": {:.4f}, "gflop": {:.6f}, )"
       R"("gflops": {:.2f}, "ceiling_gflops": {:.2f}, "share": {:.4f}, "peak_mb": {:.1f}, )"
       R"("allocations": {}, "start_ms": {:.2f}, {}"phases": {{{}}}}})",
-      r.shape, r.batch, r.threads, r.callers, r.ms_min, r.ms_median, r.gflop, r.gflops,
-      r.ceiling_gflops, r.share, r.peak_mb, r.allocations, r.start_ms, monitor, phases);
+      r.shape, r.batch, to_string(r.products.precision), r.threads, r.callers, r.ms_min,
+      r.ms_median, r.gflop, r.gflops, r.ceiling_gflops, r.share, r.peak_mb, r.allocations,
+      r.start_ms, monitor, phases);
 }
 
 }  // namespace rein::app

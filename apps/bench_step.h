@@ -15,7 +15,8 @@ struct StepBenchSettings {
   std::string shape = "seed";
   int64_t batch = 0;            // 0: that of the shape
   StepWay way = StepWay::mean;  // how gradients are clipped
-  int threads = 0;              // 0: all
+  ProductOptions products{};
+  int threads = 0;  // 0: all
   double seconds = 4;
   bool monitor = false;  // measure the cost of a Monitor too, in some 400 more rounds of clips
   int callers = 1;  // threads that each train a network of their own meanwhile, this one included
@@ -29,6 +30,7 @@ struct Phase {  // what all ops of one name take of a step
 struct StepBench {
   std::string shape;
   int64_t batch = 0;
+  ProductOptions products{};
   std::string one_by_one_because;  // where examples were to be clipped together, and were not
   int threads = 0, callers = 1;
   double ms_min = 0, ms_median = 0;

@@ -166,6 +166,16 @@ void add_bench(CLI::App& app, Arguments& a) {
       ->type_name("WAY")
       ->transform(CLI::Transformer(std::map<std::string, StepWay>{
           {"together", StepWay::together}, {"one-by-one", StepWay::one_by_one}}));
+  step_command
+      .add_option_function<std::string>(
+          "--precision",
+          [&step](const std::string& text) {
+            step.products.precision = make_products(text).precision;
+          },
+          "what products round their inputs to: f32, bf16 or bf16x3")
+      ->type_name("P");
+  step_command.add_flag("--emulate", step.products.emulated,
+                        "narrow products in vector code, which needs no matrix unit and is slow");
   step_command.add_flag("--monitor", step.monitor, "also what a Monitor would add");
 
   OptimizerBenchSettings& o = a.bench_optimizer.settings;

@@ -286,4 +286,9 @@ std::string list_of_names() {
       names_of(kRollbacks));
 }
 
+ProductOptions make_products(std::string_view text) {
+  if (const auto precision = precision_of(text)) return {.precision = *precision};
+  throw UsageError(fmt::format("precision: '{}' is none of f32, bf16, bf16x3", text));
+}
+
 }  // namespace rein::app

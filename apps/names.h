@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "rein/apply/rule.h"
+#include "rein/kernels/precision.h"
 #include "rein/process/transform.h"
 #include "rein/train/rollback.h"
 
@@ -32,6 +33,8 @@ AnyTransform make_check(std::string_view text);
 
 /// `none`, or `on` with the settings of a Rollback. Throws UsageError.
 std::optional<Rollback> make_rollback(std::string_view text);
+/// `f32`, `bf16` or `bf16x3`; whether this processor can is not asked.
+ProductOptions make_products(std::string_view text);
 
 /// All of them, for help texts.
 std::string list_of_names();

@@ -3,6 +3,7 @@
 #include "bundle.h"
 #include "commands.h"
 #include "model.h"
+#include "names.h"
 #include "rein/train/step.h"
 
 namespace rein::app {
@@ -49,6 +50,8 @@ int replay(const ReplayRequest& request) {
   const RowLstm model(variables, settings);
   const auto cost = [&](Value images, Value labels) { return model.cost(images, labels); };
   StepOptions options{.threads = request.threads, .seed = {static_cast<uint64_t>(settings.seed)}};
+  options.products = make_products(settings.precision);
+  options.products.emulated = !why_not(options.products).empty();  // the same bits
   if (settings.loss_scale > 0) options.loss_scale = LossScale{.initial = settings.loss_scale};
   Step step = record(cost, variables, chain(), GradientDescent{}, options);
   set_state(file, bundle, step);

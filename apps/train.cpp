@@ -41,11 +41,17 @@ AnyRule rule_of(const TrainSettings& settings, int64_t steps) {
   return rule;
 }
 
+void check_precision(const TrainSettings& settings) {
+  if (const std::string why = why_not(make_products(settings.precision)); !why.empty())
+    throw UsageError(fmt::format("precision: {}: {}", settings.precision, why));
+}
+
 StepOptions options_of(const TrainSettings& settings) {
   StepOptions options{.threads = static_cast<int>(settings.threads),
                       .seed = {static_cast<uint64_t>(settings.seed)},
                       .batch_axis = 0};
   options.rollback = make_rollback(settings.rollback);
+  options.products = make_products(settings.precision);
   if (settings.loss_scale > 0) options.loss_scale = LossScale{.initial = settings.loss_scale};
   return options;
 }
@@ -87,6 +93,7 @@ RunFolder folder_of(const TrainRequest& request) {
 
 int train(TrainRequest request) {
   TrainSettings& settings = request.settings;
+  check_precision(settings);
   const ImageTask task = load_task(settings);
   const Seed seed{static_cast<uint64_t>(settings.seed)};
   const DatasetPtr examples = in_memory({task.train.images, task.train.labels});
@@ -119,6 +126,9 @@ int train(TrainRequest request) {
              examples->size(), task.test.images.shape()[0], variables.parameter_count(),
              run.path().string(),
              step.step() > 0 ? fmt::format("; after step {}", step.step()) : "");
+  if (request.checkpoint && request.checkpoint->settings.precision != settings.precision)
+    fmt::print("precision changes from {} to {}\n", request.checkpoint->settings.precision,
+               settings.precision);
   std::fflush(stdout);
 
   Progress progress(settings.epochs, steps_an_epoch, settings.batch_size);

@@ -19,7 +19,7 @@ using S = TrainSettings;
 
 constexpr double kMany = 1e9;
 
-constexpr std::array<TrainOption, 20> kOptions{{
+constexpr std::array<TrainOption, 21> kOptions{{
     {"data", "DIR",
      "folder of the four Fashion-MNIST files, or 'generated' for the built-in task of strokes",
      &S::data, 0, 0, false},
@@ -38,6 +38,8 @@ constexpr std::array<TrainOption, 20> kOptions{{
     {"rollback", "FORM", "whether training goes back when steps are bad in a row, see below",
      &S::rollback},
     {"loss_scale", "X", "initial scale of the loss; 0 is none", &S::loss_scale, 0, 16777216},
+    {"precision", "P", "what products round their inputs to: f32, bf16 or bf16x3", &S::precision, 0,
+     0, false},
     {"accumulate", "N", "parts of a batch that are computed one after the other", &S::accumulate, 1,
      1 << 20},
     {"average", "X", "decay of an average of the weights, which is evaluated and saved; 0 is none",
@@ -110,6 +112,7 @@ void check_meaning(const S& settings, const TrainOption& option) {
     make_schedule(settings.schedule, settings.learning_rate, kAnyNumber);
   if (option.key == "non_finite") make_check(settings.non_finite);
   if (option.key == "rollback") make_rollback(settings.rollback);
+  if (option.key == "precision") make_products(settings.precision);
 }
 
 }  // namespace

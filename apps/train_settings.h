@@ -24,6 +24,7 @@ struct TrainSettings {
   double cell_clip = 0, error_clip = 0;  // 0: none
   std::string non_finite = "stop";
   std::string rollback = "none";
+  std::string precision = "f32";
   double loss_scale = 0;  // 0: none
   int64_t accumulate = 1;
   double average = 0;  // 0: none

@@ -55,8 +55,9 @@ GradientRecording::Made GradientRecording::make(TracedGradients traced, ThreadTe
 }
 
 GradientRecording::GradientRecording(const ModelFunction& function, std::span<const Spec> inputs,
-                                     Variables& variables, ThreadTeam& team, Seed seed, Where where)
-    : GradientRecording(trace_gradients(trace(function, inputs, seed, where), variables, where),
+                                     Variables& variables, ThreadTeam& team,
+                                     RecordingOptions options, Where where)
+    : GradientRecording(trace_gradients(trace(function, inputs, options, where), variables, where),
                         variables, team, where) {}
 
 GradientRecording::GradientRecording(TracedGradients traced, Variables& variables, ThreadTeam& team,

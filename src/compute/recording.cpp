@@ -119,10 +119,20 @@ size_t Recording::arena_bytes() const {
 size_t Recording::instruction_count() const { return plan_->instructions.size(); }
 const Graph& Recording::graph() const { return *plan_->graph; }
 
-Recorded trace(const ModelFunction& function, std::span<const Spec> specs, Seed seed, Where where,
-               bool examples_apart) {
-  Recorded r{std::make_unique<Graph>(
-                 GraphOptions{.eager = false, .seed = seed, .examples_apart = examples_apart}),
+void require_possible(const ProductOptions& products, Where where) {
+  if (const std::string why = why_not(products); !why.empty())
+    throw InvalidArgument(
+        "record", fmt::format("products.precision {}: {}", to_string(products.precision), why),
+        where);
+}
+
+Recorded trace(const ModelFunction& function, std::span<const Spec> specs,
+               const RecordingOptions& options, Where where, bool examples_apart) {
+  require_possible(options.products, where);
+  Recorded r{std::make_unique<Graph>(GraphOptions{.eager = false,
+                                                  .seed = options.seed,
+                                                  .examples_apart = examples_apart,
+                                                  .products = options.products}),
              {},
              {}};
   for (const Spec& spec : specs) r.inputs.push_back(r.graph->input(spec));
@@ -136,8 +146,8 @@ Recorded trace(const ModelFunction& function, std::span<const Spec> specs, Seed 
 }
 
 Recording record_forward(const ModelFunction& function, std::span<const Spec> inputs,
-                         ThreadTeam& team, Seed seed, Where where) {
-  Recorded r = trace(function, inputs, seed, where);
+                         ThreadTeam& team, RecordingOptions options, Where where) {
+  Recorded r = trace(function, inputs, options, where);
   return {std::move(r.graph), std::move(r.inputs), std::move(r.outputs), team};
 }
 

@@ -13,8 +13,8 @@ struct Recorded {
   Values inputs, outputs;
 };
 /// Throws InvalidArgument if it returned nothing, or values of another graph.
-Recorded trace(const ModelFunction& function, std::span<const Spec> specs, Seed seed, Where where,
-               bool examples_apart = false);
+Recorded trace(const ModelFunction& function, std::span<const Spec> specs,
+               const RecordingOptions& options, Where where, bool examples_apart = false);
 
 /// A function with gradients of all variables. What it returned after the first output, the loss,
 /// are metrics.

@@ -32,15 +32,16 @@ std::vector<Spec> of_one_example(std::span<const Spec> batch, Where where) {
 }  // namespace
 
 ExampleGradients::ExampleGradients(const ModelFunction& losses, std::span<const Spec> batch,
-                                   Variables& variables, ThreadTeam& team, Seed seed,
-                                   const PerExample& settings, Where where)
+                                   Variables& variables, ThreadTeam& team,
+                                   const RecordingOptions& options, const PerExample& settings,
+                                   Where where)
     : batch_(batch.begin(), batch.end()),
       settings_(settings),
       variables_(variables),
       team_(team),
       inputs_(batch.size()) {
   const size_t before = variables.size();
-  one_example_ = trace(losses, of_one_example(batch, where), seed, where);
+  one_example_ = trace(losses, of_one_example(batch, where), options, where);
   check_losses(*one_example_, where);
   norms_.resize(static_cast<size_t>(batch[0].shape[0]));
   if (settings.one_by_one)
@@ -50,7 +51,7 @@ ExampleGradients::ExampleGradients(const ModelFunction& losses, std::span<const 
   else if (variables.size() != before)
     why_loop_ = "the cost makes variables";
   else
-    record_together(losses, seed, where);
+    record_together(losses, options, where);
   if (together_)
     metrics_.clear();
   else
@@ -75,13 +76,14 @@ void ExampleGradients::check_losses(const Recorded& one_example, Where where) {
 }
 
 // Or says why not.
-void ExampleGradients::record_together(const ModelFunction& losses, Seed seed, Where where) {
+void ExampleGradients::record_together(const ModelFunction& losses, const RecordingOptions& options,
+                                       Where where) {
   std::vector<Spec> one_more = batch_;
   for (Spec& spec : one_more) ++spec.shape[0];
   std::optional<Recorded> all, more;
   try {
-    all = trace(losses, batch_, seed, where, true);
-    more = trace(losses, one_more, seed, where, true);
+    all = trace(losses, batch_, options, where, true);
+    more = trace(losses, one_more, options, where, true);
   } catch (const InvalidArgument& e) {
     why_loop_ = fmt::format("the cost does not take batches of other sizes: {}", e.what());
     return;

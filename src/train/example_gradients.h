@@ -21,7 +21,8 @@ class ExampleGradients {
   /// `losses` returns one loss an example, [batch], and metrics, [batch, ...]; inputs are
   /// [batch, ...]. Throws InvalidArgument otherwise.
   ExampleGradients(const ModelFunction& losses, std::span<const Spec> batch, Variables& variables,
-                   ThreadTeam& team, Seed seed, const PerExample& settings, Where where);
+                   ThreadTeam& team, const RecordingOptions& options, const PerExample& settings,
+                   Where where);
 
   /// Afterwards `gradients()` holds the sum, and one over the number of examples as its `scale`.
   /// Random ops draw anew for each example, in bits 32 to 51 of `draw`.
@@ -57,7 +58,7 @@ class ExampleGradients {
   void check_losses(const Recorded& one_example, Where where);
   void check_inputs(std::span<const Tensor> inputs, Where where) const;
   std::span<const Tensor> example(std::span<const Tensor> inputs, int64_t i);
-  void record_together(const ModelFunction& losses, Seed seed, Where where);
+  void record_together(const ModelFunction& losses, const RecordingOptions& options, Where where);
   void run_together(std::span<const Tensor> inputs, uint64_t draw, Where where);
   void run_loop(std::span<const Tensor> inputs, uint64_t draw, Where where);
   void add(double norm);

@@ -64,6 +64,7 @@ Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRu
         "record",
         fmt::format("threads is {}; give their number, or 0 for all there are", options.threads),
         where);
+  require_possible(options.products, where);
   if (options.batch_axis && *options.batch_axis < 0)
     throw InvalidArgument(
         "record", fmt::format("batch_axis is {}; count axes from 0", *options.batch_axis), where);
@@ -135,10 +136,11 @@ std::span<const Tensor> Step::Parts::prepare(std::span<const Tensor> batch, Wher
     recording()->profile(profiled);
   };
   if (options.per_example)
-    keep(examples, ExampleGradients(cost, specs_of(all), variables, team, options.seed,
-                                    *options.per_example, where));
+    keep(examples, ExampleGradients(cost, specs_of(all), variables, team,
+                                    {options.seed, options.products}, *options.per_example, where));
   else
-    keep(compute, GradientRecording(cost, specs_of(all), variables, team, options.seed, where));
+    keep(compute, GradientRecording(cost, specs_of(all), variables, team,
+                                    {options.seed, options.products}, where));
   return all;
 }
 
@@ -364,7 +366,9 @@ struct Function::Parts {
 };
 
 Function::Function(ModelFunction f, StepOptions options, int)
-    : parts_(new Parts{std::move(f), options, ThreadTeam(options.threads), {}}) {}
+    : parts_(new Parts{std::move(f), options, ThreadTeam(options.threads), {}}) {
+  require_possible(options.products, Where::here());
+}
 Function::~Function() = default;
 Function::Function(Function&&) noexcept = default;
 Function& Function::operator=(Function&&) noexcept = default;
@@ -372,8 +376,8 @@ Function& Function::operator=(Function&&) noexcept = default;
 Tensor Function::run(std::span<const Tensor> inputs, Where where) {
   Parts& p = *parts_;
   if (!p.recording)
-    p.recording.emplace(
-        record_forward(p.function, specs_of(inputs), p.team, p.options.seed, where));
+    p.recording.emplace(record_forward(p.function, specs_of(inputs), p.team,
+                                       {p.options.seed, p.options.products}, where));
   p.recording->run(inputs, 0, where);
   return p.recording->output(0).clone();
 }

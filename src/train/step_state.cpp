@@ -36,6 +36,7 @@ Settings Step::Parts::saved_settings() const {
 
 Settings Step::Parts::settings() const {
   Settings all = saved_settings();
+  describe("precision", options.products.precision, all);
   // 16 bits of a draw that no noise takes: an error prints them, and they do not give it away.
   if (options.per_example && options.per_example->seed)
     describe(

@@ -21,6 +21,26 @@ TEST(Options, VersionAndHelp) {
     EXPECT_TRUE(contains(help.out, option));
 }
 
+// The library for wide products and its setting decide which instructions a process may use.
+TEST(Options, NarrowProductsNeedAMatrixUnit) {
+  TemporaryFolder folder;
+  const auto forbid = [] { setenv("DNNL_MAX_CPU_ISA", "AVX2", 1); };
+  const std::vector<std::string> bench{"bench",     "step", "--shape",     "tiny",
+                                       "--seconds", "0.01", "--precision", "bf16x3"};
+  for (const auto& arguments :
+       {bench, {"train", "--data", "generated", "--precision", "bf16", "--out", "r"}}) {
+    const Finished f = rein(folder, arguments, forbid);
+    EXPECT_EQ(f.code, 2);
+    EXPECT_TRUE(contains(f.err, "no matrix unit for bfloat16 (AMX), or DNNL_MAX_CPU_ISA")) << f.err;
+  }
+  EXPECT_FALSE(fs::exists(folder / "r"));
+  std::vector<std::string> emulated = bench;
+  emulated.insert(emulated.end(), {"--emulate", "--json"});
+  const Finished f = rein(folder, emulated, forbid);
+  ASSERT_EQ(f.code, 0) << f.err;
+  EXPECT_EQ(nlohmann::json::parse(f.out)["precision"], "bf16x3");
+}
+
 struct Row {
   std::vector<std::string> arguments;
   const char* error;
@@ -36,6 +56,7 @@ TEST(Options, WrongOnesAreUsageErrors) {
       {{"train", "--learning_rate=1"}, "did you mean '--learning-rate'"},
       {{"train", "extra"}, "'extra' is not expected"},
       {{"train", "--epochs"}, "--epochs"},
+      {{"train", "--precision", "fp8"}, "precision: 'fp8' is none of f32, bf16, bf16x3"},
       {{"train", "--epochs", "3x"}, "epochs: '3x' is not a whole number"},
       {{"train", "--epochs", "0"}, "0 is not from 1"},
       {{"train", "--epochs", "99999999999999999999"}, "is not a whole number"},

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "rein/compute/op.h"
+#include "rein/kernels/precision.h"
 
 namespace rein {
 
@@ -18,6 +19,7 @@ struct GraphOptions {
   uint64_t step = 0;           // random ops draw anew each step
   // Gradients of weights are then products and sums of values that hold each example apart.
   bool examples_apart = false;
+  ProductOptions products{};  // of float32
 };
 
 class Graph {
@@ -62,6 +64,7 @@ class Graph {
 
   bool eager() const { return options_.eager; }
   Seed seed() const { return options_.seed; }
+  const ProductOptions& products() const { return options_.products; }
   const std::vector<Node>& nodes() const { return nodes_; }
   const Node& node(const Value& v) const { return nodes_[v.node()]; }
 

@@ -15,6 +15,16 @@ namespace rein {
 /// What a recording computes, of its inputs.
 using ModelFunction = std::function<Values(std::span<const Value> inputs)>;
 
+/// What the same function may be recorded with.
+struct RecordingOptions {
+  RecordingOptions(Seed s = {}, ProductOptions p = {}) : seed(s), products(p) {}
+  Seed seed;  // of random ops
+  ProductOptions products;
+};
+
+/// InvalidArgument if this processor cannot compute them: see `why_not`. All that record ask it.
+void require_possible(const ProductOptions& products, Where where);
+
 /// How long the ops of one name took together.
 struct OpTime {
   std::string_view name;
@@ -81,7 +91,8 @@ class Recording {
 
 /// Records `function` for inputs of these specs.
 Recording record_forward(const ModelFunction& function, std::span<const Spec> inputs,
-                         ThreadTeam& team, Seed seed = {}, Where where = Where::here());
+                         ThreadTeam& team, RecordingOptions options = {},
+                         Where where = Where::here());
 
 struct TracedGradients;  // of the library alone
 
@@ -91,7 +102,7 @@ class GradientRecording {
   /// `function` returns the loss and, after it, whatever else is wanted (metrics). Throws
   /// InvalidArgument if the loss has more than one element.
   GradientRecording(const ModelFunction& function, std::span<const Spec> inputs,
-                    Variables& variables, ThreadTeam& team, Seed seed = {},
+                    Variables& variables, ThreadTeam& team, RecordingOptions options = {},
                     Where where = Where::here());
   /// Of a function that the library has traced itself; its loss is not looked at.
   GradientRecording(TracedGradients traced, Variables& variables, ThreadTeam& team, Where where);

@@ -43,6 +43,9 @@ struct LossScale {
 struct StepOptions {
   int threads = 0;  // 0: as many as the process may use; the results are the same for any number
   Seed seed{};      // of dropout and other random ops
+  /// Of products of float32, forward and backward; a processor that cannot is refused. Parameters,
+  /// gates, cell states, sums, norms, clips and the rule are not narrowed: docs/precision.md.
+  ProductOptions products{};
   std::optional<LossScale> loss_scale{};  // none: gradients are computed as they are
   std::optional<Sharpness> sharpness{};   // none: gradients are those of the parameters
   // The axis of the first input that counts examples (0, or 1 if it is time-major), for limits

@@ -6,6 +6,8 @@
 
 #include "compute/ops/example_sums.h"
 #include "compute/ops/examples.h"
+#include "rein/compute/graph.h"
+#include "rein/kernels/narrow.h"
 #include "rules.h"
 
 namespace rein {
@@ -19,18 +21,25 @@ kernels::LstmSizes sizes_of(const Shape& x, const Shape& h) {
   return {.steps = x[0], .batch = x[1], .inputs = x[2], .units = h[1]};
 }
 
-kernels::LstmMemory memory_of(DType type, const kernels::LstmSizes& sizes) {
+// How the products of float32 are computed; those of float64 are what they are.
+ProductOptions products_for(DType type, const ProductOptions& products) {
+  return type == DType::float32 ? products : ProductOptions{};
+}
+
+kernels::LstmMemory memory_of(DType type, const ProductOptions& products,
+                              const kernels::LstmSizes& sizes) {
+  if (products_for(type, products).narrow()) return kernels::narrow::lstm_memory(products, sizes);
   return visit_float(type, [&](auto zero) { return kernels::lstm_memory<decltype(zero)>(sizes); });
 }
 
 // The first number that is not finite among those of all gates: the earliest step, or the latest.
-template <class T>
+template <class T, class PlaceOf>
 std::optional<SequencePlace> locate_gate(const kernels::LstmSizes& s, const T* gates, int64_t n,
-                                         bool earliest) {
+                                         bool earliest, const PlaceOf& place_of) {
   std::optional<kernels::LstmPlace> first;
   for (int64_t i = 0; i < n; ++i) {
     if (std::isfinite(gates[i])) continue;
-    const auto place = kernels::lstm_place<T>(s, i);
+    const kernels::LstmPlace place = place_of(s, i);
     if (place.unit >= s.units) continue;
     if (!first || (earliest ? place.step < first->step : place.step > first->step)) first = place;
   }
@@ -52,6 +61,7 @@ bool rows_are_examples(const BatchQuery& b, size_t kernel) {
 }
 
 struct LstmRows {  // gates, x, h
+  ProductOptions products{};
   static constexpr std::string_view name = "lstm_rows";
   static constexpr std::string_view no_gradient = "it is part of a fused backward";
   bool operator==(const LstmRows&) const = default;
@@ -59,7 +69,7 @@ struct LstmRows {  // gates, x, h
   Spec infer(Specs in) const {
     const Shape &x = in[1].shape, &h = in[2].shape;
     require(x.rank() == 3 && h.rank() == 2 && h[0] == x[1] && is_floating(in[0].dtype) &&
-                in[0].shape == Shape{memory_of(in[0].dtype, sizes_of(x, h)).gates},
+                in[0].shape == Shape{memory_of(in[0].dtype, products, sizes_of(x, h)).gates},
             "needs the gates of x [steps, batch, inputs] and h [batch, units]");
     return {Shape{x[0], x[1], 4 * h[1]}, in[0].dtype};
   }
@@ -67,6 +77,9 @@ struct LstmRows {  // gates, x, h
     return {along(infer(b.in).shape, {1, 1})};
   }
   void forward(const Run& run, Ins in, Outs out) const {
+    if (products_for(in[0].dtype(), products).narrow())
+      return kernels::narrow::lstm_rows(products, sizes_of(in[1].shape(), in[2].shape()),
+                                        in[0].as<float>(), out[0].as<float>());
     visit_float(in[0].dtype(), [&](auto zero) {
       using T = decltype(zero);
       kernels::lstm_rows(run.team, sizes_of(in[1].shape(), in[2].shape()), in[0].as<T>(),
@@ -83,6 +96,7 @@ struct LstmGrad {
   bool to_x = false, to_weights = false, to_state = false;
   double cell_clip = kernels::kNoLimit<double>;
   StepClip step_clip{};
+  ProductOptions products{};
 
   static constexpr std::string_view name = "lstm_grad";
   static constexpr std::string_view no_gradient =
@@ -109,7 +123,7 @@ struct LstmGrad {
   }
 
   size_t scratch(Specs in) const {
-    return memory_of(in[0].dtype, sizes_of(in[0].shape, in[2].shape)).backward_scratch;
+    return memory_of(in[0].dtype, products, sizes_of(in[0].shape, in[2].shape)).backward_scratch;
   }
 
   bool may_overwrite(size_t argument) const { return argument == 5; }
@@ -146,21 +160,32 @@ struct LstmGrad {
 
   void forward(const Run& run, Ins in, Outs out) const {
     const auto sizes = sizes_of(in[0].shape(), in[2].shape());
+    if (products_for(in[0].dtype(), products).narrow())
+      return kernels::narrow::lstm_backward(run.team, products, sizes, arrays<float>(in, out),
+                                            run.scratch);
     visit_float(in[0].dtype(), [&](auto zero) {
       kernels::lstm_backward(run.team, sizes, arrays<decltype(zero)>(in, out), run.scratch);
     });
   }
 
   std::optional<SequencePlace> locate(Ins in, Outs out) const {
+    const auto sizes = sizes_of(in[0].shape(), in[2].shape());
+    if (products_for(in[0].dtype(), products).narrow()) {
+      std::vector<float> rows(static_cast<size_t>(sizes.steps * sizes.batch * 4 * sizes.units));
+      kernels::narrow::lstm_rows(products, sizes, out[0].as<float>(), rows.data());
+      return locate_gate(sizes, rows.data(), static_cast<int64_t>(rows.size()), false,
+                         kernels::lstm_place<double>);  // of rows
+    }
     return visit_float(in[0].dtype(), [&](auto zero) {
-      return locate_gate(sizes_of(in[0].shape(), in[2].shape()), out[0].as<decltype(zero)>(),
-                         out[0].size(), false);
+      using T = decltype(zero);
+      return locate_gate(sizes, out[0].as<T>(), out[0].size(), false, kernels::lstm_place<T>);
     });
   }
 };
 
 struct LstmOp {
   Lstm options;
+  ProductOptions products{};
 
   static constexpr std::string_view name = "lstm";
   bool operator==(const LstmOp&) const = default;
@@ -181,7 +206,7 @@ struct LstmOp {
             "step_clip must be 0 or more (infinity: no clipping)");
     const DType type = in[0].dtype;
     const Shape sequence{x[0], x[1], h[1]};
-    const auto memory = memory_of(type, sizes_of(x, h));
+    const auto memory = memory_of(type, products, sizes_of(x, h));
     return {{sequence, type},
             {h, type},
             {h, type},
@@ -199,7 +224,7 @@ struct LstmOp {
   }
 
   size_t scratch(Specs in) const {
-    return memory_of(in[0].dtype, sizes_of(in[0].shape, in[3].shape)).forward_scratch;
+    return memory_of(in[0].dtype, products, sizes_of(in[0].shape, in[3].shape)).forward_scratch;
   }
 
   template <class T>
@@ -219,9 +244,12 @@ struct LstmOp {
 
   void forward(const Run& run, Ins in, Outs out) const {
     const auto sizes = sizes_of(in[0].shape(), in[3].shape());
-    visit_float(in[0].dtype(), [&](auto zero) {
-      kernels::lstm_forward(run.team, sizes, arrays<decltype(zero)>(in, out), run.scratch);
-    });
+    if (products_for(in[0].dtype(), products).narrow())
+      kernels::narrow::lstm_forward(run.team, products, sizes, arrays<float>(in, out), run.scratch);
+    else
+      visit_float(in[0].dtype(), [&](auto zero) {
+        kernels::lstm_forward(run.team, sizes, arrays<decltype(zero)>(in, out), run.scratch);
+      });
     const size_t bytes = out[kH].spec->bytes();  // the last step of the sequence
     if (bytes > 0)
       std::memcpy(out[kH].data, out[kOutputs].as<std::byte>() + out[kOutputs].spec->bytes() - bytes,
@@ -230,9 +258,13 @@ struct LstmOp {
 
   std::optional<SequencePlace> locate(Ins in, Outs out) const {
     const auto sizes = sizes_of(in[0].shape(), in[3].shape());
+    if (products_for(in[0].dtype(), products).narrow())
+      return locate_gate(sizes, out[kGates].as<float>(), out[kGates].size(), true,
+                         kernels::narrow::lstm_place);
     return visit_float(in[0].dtype(), [&](auto zero) {
       using T = decltype(zero);
-      return locate_gate(sizes, out[kGates].as<T>(), out[kGates].size(), true);
+      return locate_gate(sizes, out[kGates].as<T>(), out[kGates].size(), true,
+                         kernels::lstm_place<T>);
     });
   }
 
@@ -245,7 +277,8 @@ struct LstmOp {
                   .to_weights = to_weights && !r.examples_apart,
                   .to_state = r.needs(3) || r.needs(4),
                   .cell_clip = options.cell_clip,
-                  .step_clip = options.step_clip};
+                  .step_clip = options.step_clip,
+                  .products = products};
     if (options.cell_clip_gradient == CellClipGradient::straight_through)
       grad.cell_clip = kernels::kNoLimit<double>;
     std::vector<Operand> in{r.in[0],         r.in[1],       r.in[3],      r.in[4],
@@ -265,7 +298,7 @@ struct LstmOp {
       result[4] = d[next++];
     }
     if (to_weights && r.examples_apart) {
-      const Value dz = lstm_rows(d[0], r.in[0], r.in[3]);
+      const Value dz = apply(LstmRows{products}, {d[0], r.in[0], r.in[3]}, Where::here());
       const int64_t rows = dz.shape().size(0, 2);
       const Value seen = inputs_of_steps(r.in[0], r.in[3], r.out[kOutputs]);
       result[1] = matmul(reshape(seen, {rows, -1}), reshape(dz, {rows, -1}), {.transpose_a = true});
@@ -293,7 +326,9 @@ LstmResult lstm(Operand x, Operand kernel, Operand bias, Operand h, Operand c, L
                 Where where) {
   const Operand operands[] = {std::move(x), std::move(kernel), std::move(bias), std::move(h),
                               std::move(c)};
-  const Values all = apply_all(LstmOp{options}, operands, where);
+  const Values in = Operand::resolve(LstmOp::name, operands, where);
+  const std::vector<Operand> resolved(in.begin(), in.end());
+  const Values all = apply_all(LstmOp{options, in[0].graph().products()}, resolved, where);
   return {all[kOutputs], all[kH], all[kC]};
 }
 

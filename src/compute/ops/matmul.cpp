@@ -1,5 +1,7 @@
 #include "compute/ops/examples.h"
+#include "rein/compute/graph.h"
 #include "rein/kernels/gemm.h"
+#include "rein/kernels/narrow.h"
 #include "rules.h"
 
 namespace rein {
@@ -11,6 +13,7 @@ Trans trans(bool transposed) { return transposed ? Trans::yes : Trans::no; }
 
 struct MatMul {
   bool transpose_a = false, transpose_b = false;
+  ProductOptions products{};
 
   static constexpr std::string_view name = "matmul";
   bool operator==(const MatMul&) const = default;
@@ -32,8 +35,11 @@ struct MatMul {
     return {Shape{s.m, s.n}, in[0].dtype};
   }
 
+  bool narrow(DType type) const { return products.narrow() && type == DType::float32; }
+
   size_t scratch(Specs in) const {
     const Sizes s = sizes(in[0].shape, in[1].shape);
+    if (narrow(in[0].dtype)) return kernels::narrow::gemm_scratch_bytes(products, s.m, s.n, s.k);
     return visit_float(in[0].dtype, [&](auto zero) {
       return kernels::gemm_scratch_bytes<decltype(zero)>(trans(transpose_b), s.m, s.n, s.k);
     });
@@ -41,6 +47,10 @@ struct MatMul {
 
   void forward(const Run& run, Ins in, Outs out) const {
     const Sizes s = sizes(in[0].shape(), in[1].shape());
+    if (narrow(in[0].dtype()))
+      return kernels::narrow::gemm(run.team, products, trans(transpose_a), trans(transpose_b), s.m,
+                                   s.n, s.k, in[0].as<float>(), in[0].shape()[1], in[1].as<float>(),
+                                   in[1].shape()[1], out[0].as<float>(), s.n, run.scratch);
     visit_float(in[0].dtype(), [&](auto zero) {
       using T = decltype(zero);
       kernels::gemm<T>(run.team, trans(transpose_a), trans(transpose_b), s.m, s.n, s.k,
@@ -85,8 +95,10 @@ struct MatMul {
 }  // namespace
 
 Value matmul(Operand a, Operand b, MatMulOptions options, Where where) {
-  return apply(MatMul{options.transpose_a, options.transpose_b}, {std::move(a), std::move(b)},
-               where);
+  const Operand operands[] = {std::move(a), std::move(b)};
+  const Values in = Operand::resolve(MatMul::name, operands, where);
+  return apply(MatMul{options.transpose_a, options.transpose_b, in[0].graph().products()},
+               {in[0], in[1]}, where);
 }
 
 }  // namespace rein

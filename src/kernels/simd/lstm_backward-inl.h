@@ -25,6 +25,34 @@ HWY_INLINE void multiply_dz(Vector (&sums)[R * W], const LstmSizes& s, const flo
                    packed + p * kGates * W * kLanes, kGates);
 }
 
+// Gradients of the gates before their activation, and of c before the step.
+struct CellGradients {
+  Vector i, j, f, o, c_before;
+};
+
+// From dh, y = tanh(c), c before, the values of the gates, and what the next step carries to c.
+HWY_INLINE CellGradients cell_gradients(const LstmBackward<float>& b, Vector dh, Vector y,
+                                        Vector c_before, Vector i, Vector j, Vector forget,
+                                        Vector o, Vector carried) {
+  const Floats d;
+  const Vector one = hn::Set(d, 1.0f);
+  const Vector from_h = hn::Mul(dh, o);
+  Vector dcell = hn::MulAdd(from_h, hn::NegMulAdd(y, y, one), carried);
+  if (b.cell_clip < kNoLimit<float>) {
+    const Vector c = hn::MulAdd(c_before, forget, hn::Mul(i, j));  // as forward, to the bit
+    dcell = hn::IfThenZeroElse(hn::Gt(hn::Abs(c), hn::Set(d, b.cell_clip)), dcell);
+  }
+  CellGradients g{hn::Mul(hn::Mul(dcell, j), hn::NegMulAdd(i, i, i)),
+                  hn::Mul(hn::Mul(dcell, i), hn::NegMulAdd(j, j, one)),
+                  hn::Mul(hn::Mul(dcell, c_before), hn::NegMulAdd(forget, forget, forget)),
+                  hn::Mul(hn::Mul(dh, y), hn::NegMulAdd(o, o, o)), hn::Mul(dcell, forget)};
+  if (b.gate_clip < kNoLimit<float>) {
+    g.i = clamp(g.i, b.gate_clip), g.j = clamp(g.j, b.gate_clip);
+    g.f = clamp(g.f, b.gate_clip), g.o = clamp(g.o, b.gate_clip);
+  }
+  return g;
+}
+
 // Where the backward pass stands: at step t.
 struct BackwardStep {
   const LstmSizes& s;
@@ -49,37 +77,23 @@ struct BackwardStep {
     if (b.d_outputs)
       dh = hn::Add(dh, load_units(b.d_outputs + (t * s.batch + row) * s.units, p, s.units));
     if (b.d_h && t == s.steps - 1) dh = hn::Add(dh, load_units(b.d_h + row * s.units, p, s.units));
-    const Vector one = hn::Set(d, 1.0f);
     const int64_t at = (p * s.steps + t) * s.batch + row;
     const float* gates = b.gates + at * kGates;
     const Vector c_before = t == 0 ? load_units(b.c0 + row * s.units, p, s.units)
                                    : hn::LoadU(d, b.cells + (at - s.batch) * kLanes);
-    const Vector i = hn::LoadU(d, gates), j = hn::LoadU(d, gates + kLanes);
-    const Vector forget = hn::LoadU(d, gates + 2 * kLanes), o = hn::LoadU(d, gates + 3 * kLanes);
     float* carried = dc + (p * s.batch + row) * kLanes;
-    const Vector from_h = hn::Mul(dh, o);
-    Vector dcell = hn::MulAdd(from_h, hn::NegMulAdd(y, y, one), hn::LoadU(d, carried));
-    if (b.cell_clip < kNoLimit<float>) {
-      const Vector c = hn::MulAdd(c_before, forget, hn::Mul(i, j));  // as forward, to the bit
-      dcell = hn::IfThenZeroElse(hn::Gt(hn::Abs(c), hn::Set(d, b.cell_clip)), dcell);
-    }
-    Vector di = hn::Mul(hn::Mul(dcell, j), hn::NegMulAdd(i, i, i));
-    Vector dj = hn::Mul(hn::Mul(dcell, i), hn::NegMulAdd(j, j, one));
-    Vector df = hn::Mul(hn::Mul(dcell, c_before), hn::NegMulAdd(forget, forget, forget));
-    Vector d_o = hn::Mul(hn::Mul(dh, y), hn::NegMulAdd(o, o, o));
-    if (b.gate_clip < kNoLimit<float>) {
-      di = clamp(di, b.gate_clip), dj = clamp(dj, b.gate_clip);
-      df = clamp(df, b.gate_clip), d_o = clamp(d_o, b.gate_clip);
-    }
+    const CellGradients g = cell_gradients(
+        b, dh, y, c_before, hn::LoadU(d, gates), hn::LoadU(d, gates + kLanes),
+        hn::LoadU(d, gates + 2 * kLanes), hn::LoadU(d, gates + 3 * kLanes), hn::LoadU(d, carried));
     // Products with dz and lengths of rows add up all lanes: what an infinite input made of those
     // past the last unit (0 times infinity) must not be among them.
     const auto real = hn::FirstN(d, lanes_in(p, s.units));
     const auto store = [&](Vector v, float* to)
                            HWY_ATTR { hn::StoreU(hn::IfThenElseZero(real, v), d, to); };
     float* to = b.dz + at * kGates;
-    store(di, to), store(dj, to + kLanes);
-    store(df, to + 2 * kLanes), store(d_o, to + 3 * kLanes);
-    store(hn::Mul(dcell, forget), carried);
+    store(g.i, to), store(g.j, to + kLanes);
+    store(g.f, to + 2 * kLanes), store(g.o, to + 3 * kLanes);
+    store(g.c_before, carried);
   }
 };
 

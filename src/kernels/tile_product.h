@@ -1,0 +1,64 @@
+// The one product that all narrow products are made of: up to 32 rows by 32 columns.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "rein/kernels/precision.h"
+
+namespace rein::kernels {
+
+/// Two bfloat16 numbers that are multiplied one after the other, the first in the lower half.
+using Pair = uint32_t;
+
+constexpr int64_t kTile = 16;          // rows, columns, or pairs along k, of a hardware tile
+constexpr int64_t kBlock = 2 * kTile;  // rows or columns of a product
+constexpr int64_t kDepth = 2 * kTile;  // numbers along k that one step takes
+constexpr int64_t kStepPairs = kTile * kBlock;  // of b in one step
+
+/// c [rows, 32] = a [rows, k] b [k, 32], added to what c holds if `add`. All k numbers come in
+/// `steps` of 32. Sums run over the steps; a step adds the sum of its even numbers (k rising, each
+/// multiplied and added in one rounding) to that of its odd ones, and this to c, as TDPBF16PS does
+/// (Intel, Software Developer's Manual, volume 2), denormals being zeros. With low parts, each step
+/// adds low high, high high and high low in this order.
+struct TileProduct {
+  const Pair* a = nullptr;    // rows of 16 pairs for step 0
+  int64_t a_row = 0;          // distances in pairs: of one row from the one before,
+  int64_t a_lower = 0;        // of row 16 from row 0,
+  int64_t a_step = kTile;     // of an odd step from the even one before it,
+  int64_t a_two = 2 * kTile;  // of an even step from the even one before it,
+  int64_t a_low = 0;          // of the low parts; 0: there are none
+  const Pair* b = nullptr;    // [steps][16][32]
+  int64_t b_low = 0;
+  int64_t steps = 0;
+  float* c = nullptr;
+  int64_t c_row = kBlock;
+  int rows = kBlock;
+  bool add = false;
+};
+
+/// What multiplies, on one thread, while it lives: the matrix unit, or vector code.
+class TileUnit final {
+ public:
+  explicit TileUnit(const ProductOptions& products);
+  ~TileUnit();
+  TileUnit(const TileUnit&) = delete;
+  TileUnit& operator=(const TileUnit&) = delete;
+
+  void multiply(const TileProduct& p) {
+    if (emulated_) return emulate(p);
+    if (p.rows != rows_) configure(p.rows);
+    multiply_tiles(p);
+  }
+
+ private:
+  static void emulate(const TileProduct& p);
+  static void multiply_tiles(const TileProduct& p);
+  void configure(int rows);
+
+  bool emulated_;
+  int rows_ = 0;  // that the unit is configured for
+  unsigned before_ = 0;
+};
+
+}  // namespace rein::kernels

@@ -1,0 +1,111 @@
+// Narrow products in whole steps: docs/precision.md says how far they may be from float32's.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "train/bench_networks.h"
+
+namespace rein {
+namespace {
+
+// The matrix unit where there is one; the bits are the same.
+ProductOptions products_of(Precision precision) {
+  ProductOptions products{.precision = precision};
+  products.emulated = !why_not(products).empty();
+  return products;
+}
+
+std::vector<float> gradients_of(const app::StepShape& shape, const ProductOptions& products) {
+  app::StepNetwork network(shape);
+  const Tensor inputs[] = {draw_inputs(shape), draw_targets(shape)};
+  const Spec specs[] = {inputs[0].spec(), inputs[1].spec()};
+  ThreadTeam team(1);
+  const auto cost = [&](std::span<const Value> in) { return Values{network.cost(in[0], in[1])}; };
+  GradientRecording recording(cost, specs, network.variables(), team, {Seed{}, products});
+  recording.run(inputs);
+  Gradients& gradients = recording.gradients();
+  gradients.merge_duplicates();
+  std::vector<float> all;
+  for (size_t i = 0; i < gradients.size(); ++i)
+    for (float g : gradients.stored<float>(i)) all.push_back(g);
+  return all;
+}
+
+double norm_of(const std::vector<float>& x) {
+  double squares = 0;
+  for (float v : x) squares += static_cast<double>(v) * static_cast<double>(v);
+  return std::sqrt(squares);
+}
+
+class PrecisionOf : public testing::TestWithParam<app::StepShape> {};
+INSTANTIATE_TEST_SUITE_P(Shapes, PrecisionOf, testing::ValuesIn(bench_shapes()),
+                         [](const auto& shape) { return std::string(shape.param.name); });
+
+// Float32's own error, of 1e-6, is far below both bounds.
+TEST_P(PrecisionOf, WholeGradientAndItsNorm) {
+  const std::vector<float> plain = gradients_of(GetParam(), {});
+  const double norm = norm_of(plain);
+  // Two layers over 50 steps, whose gradients of biases are the least part of what they add up.
+  const double most = GetParam().name == "charrnn" ? 1.25e-2 : 1e-2;
+  for (const auto& [precision, bound] :
+       {std::pair{Precision::bf16, most}, std::pair{Precision::bf16x3, 3e-5}}) {
+    SCOPED_TRACE(to_string(precision));
+    std::vector<float> error = gradients_of(GetParam(), products_of(precision));
+    EXPECT_LE(std::abs(norm_of(error) - norm), bound * norm);  // so with the scale of a clip
+    for (size_t i = 0; i < error.size(); ++i) error[i] -= plain[i];
+    EXPECT_LE(norm_of(error), bound * norm);
+    EXPECT_GT(norm_of(error), 1e-8 * norm);  // the setting does something
+  }
+}
+
+TEST_P(PrecisionOf, EmulationTrainsToTheSameBits) {
+  app::StepShape shape = GetParam();
+  shape.steps = std::min<int64_t>(shape.steps, 3);
+  for (Precision precision : {Precision::bf16, Precision::bf16x3}) {
+    if (products_of(precision).emulated) GTEST_SKIP() << why_not({precision});
+    Bytes trained[2];
+    for (const bool emulated : {false, true}) {
+      app::StepNetwork network(shape);
+      const Tensor inputs[] = {draw_inputs(shape), draw_targets(shape)};
+      Step step = network.step(emulated ? 1 : 2, app::StepWay::mean, {precision, emulated});
+      for (int i = 0; i < 3; ++i) step.run(inputs);
+      for (size_t i = 0; i < network.variables().size(); ++i)
+        append(trained[emulated],
+               std::span<const float>(network.variables()[i].read().flat<float>()));
+    }
+    EXPECT_TRUE(trained[0] == trained[1]) << to_string(precision);
+  }
+}
+
+// An overflow that only the loss scale brings about is one skipped step and a smaller scale.
+TEST(Precision, OverflowUnderALossScaleSkipsOneStep) {
+  const auto train = [](bool with_overflow) {
+    Variables vars{Seed{3}};
+    const Variable w = vars.add("w", {3, 2}, random_uniform(-1, 1));
+    const auto cost = [&](Value x) { return reduce_mean(matmul(x, w)); };
+    Step step = record(cost, vars, chain(ClipByGlobalNorm{.clip_norm = 1}), Adam{},
+                       {.threads = 1,
+                        .products = {Precision::bf16, true},
+                        .loss_scale = LossScale{.initial = 65536}});
+    const auto batch = [](float size) {
+      Tensor x({4, 3});
+      for (size_t i = 0; i < 12; ++i) x.flat<float>()[i] = size * static_cast<float>(i % 5 + 1);
+      return x;
+    };
+    EXPECT_FALSE(step(batch(1)).skip);
+    if (with_overflow) {
+      const Tensor before = w.read().clone();
+      EXPECT_TRUE(step(batch(1e34f)).skip);
+      EXPECT_EQ(step.loss_scale(), 32768);
+      EXPECT_EQ(std::memcmp(before.data(), w.read().data(), before.spec().bytes()), 0);
+    }
+    EXPECT_FALSE(step(batch(2)).skip);
+    Bytes bytes;
+    append(bytes, std::span<const float>(w.read().flat<float>()));
+    return bytes;
+  };
+  EXPECT_TRUE(train(true) == train(false));  // a scale that is a power of two changes no bit
+}
+
+}  // namespace
+}  // namespace rein
