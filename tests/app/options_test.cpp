@@ -174,10 +174,10 @@ TEST(Options, BenchPrintsOneObject) {
   EXPECT_EQ(f.code, 0) << f.err;
   const auto json = nlohmann::json::parse(f.out);
   for (const char* key :
-       {"shape", "batch", "threads", "callers", "ms_min", "ms_median", "gflop", "gflops",
-        "ceiling_gflops", "share", "peak_mb", "allocations", "start_ms", "phases"})
+       {"shape", "batch", "precision", "threads", "callers", "ms_min", "ms_median", "gflop",
+        "gflops", "ceiling_gflops", "share", "peak_mb", "allocations", "start_ms", "phases"})
     EXPECT_TRUE(json.contains(key)) << key;
-  EXPECT_EQ(json.size(), 14u);
+  EXPECT_EQ(json.size(), 15u);
   for (const char* phase : {"lstm", "lstm_grad", "matmul", "process", "apply"})
     EXPECT_GT(json["phases"].value(phase, 0.0), 0) << phase;
 }
