@@ -26,7 +26,10 @@ InvalidArgument rule_error(std::string_view op, std::string_view what, Specs got
 
 Values detail::apply(const OpRecord& record, std::shared_ptr<const void> op,
                      std::span<const Operand> operands, Where where) {
-  Values in = Operand::resolve(record.name, operands, where);
+  return add(record, std::move(op), Operand::resolve(record.name, operands, where), where);
+}
+
+Values detail::add(const OpRecord& record, std::shared_ptr<const void> op, Values in, Where where) {
   Graph& graph = in[0].graph();
   return graph.add(record, std::move(op), std::move(in), where);
 }

@@ -229,8 +229,16 @@ struct Registered {
 
 Values apply(const OpRecord& record, std::shared_ptr<const void> op,
              std::span<const Operand> operands, Where where);
+Values add(const OpRecord& record, std::shared_ptr<const void> op, Values in, Where where);
 
 }  // namespace detail
+
+/// Adds a node to the graph of its arguments; all its results.
+template <OpDef T>
+Values add_node(T op, Values in, Where where) {
+  return detail::add(*detail::Registered<T>::linked, std::make_shared<const T>(std::move(op)),
+                     std::move(in), where);
+}
 
 /// Adds a node to the graph of the operands; all its results.
 template <OpDef T>

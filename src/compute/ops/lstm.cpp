@@ -326,9 +326,9 @@ LstmResult lstm(Operand x, Operand kernel, Operand bias, Operand h, Operand c, L
                 Where where) {
   const Operand operands[] = {std::move(x), std::move(kernel), std::move(bias), std::move(h),
                               std::move(c)};
-  const Values in = Operand::resolve(LstmOp::name, operands, where);
-  const std::vector<Operand> resolved(in.begin(), in.end());
-  const Values all = apply_all(LstmOp{options, in[0].graph().products()}, resolved, where);
+  Values in = Operand::resolve(LstmOp::name, operands, where);
+  const ProductOptions products = in[0].graph().products();
+  const Values all = add_node(LstmOp{options, products}, std::move(in), where);
   return {all[kOutputs], all[kH], all[kC]};
 }
 

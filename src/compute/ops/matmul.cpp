@@ -96,9 +96,10 @@ struct MatMul {
 
 Value matmul(Operand a, Operand b, MatMulOptions options, Where where) {
   const Operand operands[] = {std::move(a), std::move(b)};
-  const Values in = Operand::resolve(MatMul::name, operands, where);
-  return apply(MatMul{options.transpose_a, options.transpose_b, in[0].graph().products()},
-               {in[0], in[1]}, where);
+  Values in = Operand::resolve(MatMul::name, operands, where);
+  const ProductOptions products = in[0].graph().products();
+  return add_node(MatMul{options.transpose_a, options.transpose_b, products}, std::move(in),
+                  where)[0];
 }
 
 }  // namespace rein
