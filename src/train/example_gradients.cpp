@@ -131,6 +131,7 @@ void ExampleGradients::run(std::span<const Tensor> inputs, uint64_t draw, Where 
     run_loop(inputs, draw, where);
   const auto n = static_cast<double>(norms_.size());
   loss_ /= n;
+  gradients().merge_duplicates();
   gradients().scale = 1 / (settings_.batch_size > 0 ? settings_.batch_size : n);
 }
 
@@ -163,7 +164,6 @@ void ExampleGradients::run_loop(std::span<const Tensor> inputs, uint64_t draw, W
     norms_[i] = loop_->norms_of_one.global();
     add(norms_[i]);
   }
-  sum.merge_duplicates();
 }
 
 // Adds the gradient of one example, clipped. One that is left out adds 0: whether the gradient of a
