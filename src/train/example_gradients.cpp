@@ -123,28 +123,28 @@ std::span<const Tensor> ExampleGradients::example(std::span<const Tensor> inputs
 
 void ExampleGradients::run(std::span<const Tensor> inputs, uint64_t draw, Where where) {
   check_inputs(inputs, where);
-  loss_ = 0;
+  losses_ = {};
   clipped_ = 0;
   if (together_)
     run_together(inputs, draw, where);
   else
     run_loop(inputs, draw, where);
   const auto n = static_cast<double>(norms_.size());
-  loss_ /= n;
   gradients().merge_duplicates();
   gradients().scale = 1 / (settings_.batch_size > 0 ? settings_.batch_size : n);
 }
 
 void ExampleGradients::run_together(std::span<const Tensor> inputs, uint64_t draw, Where where) {
   together_->run(inputs, draw, where);
-  const Tensor losses = together_->recording().output(0);
-  visit_float(losses.dtype(), [&](auto zero) {
-    for (const auto loss : losses.flat<decltype(zero)>()) loss_ += double{loss};
-  });
   const size_t last = together_->metric_count();
   const Tensor factors = together_->metric(last - 2), norms = together_->metric(last - 1);
   for (const double factor : factors.flat<double>()) clipped_ += factor < 1;
   std::ranges::copy(norms.flat<double>(), norms_.begin());
+  const Tensor losses = together_->recording().output(0);
+  visit_float(losses.dtype(), [&](auto zero) {
+    const auto of = losses.flat<decltype(zero)>();
+    for (size_t i = 0; i < norms_.size(); ++i) losses_.add(of[i], norms_[i]);
+  });
 }
 
 void ExampleGradients::run_loop(std::span<const Tensor> inputs, uint64_t draw, Where where) {
@@ -153,7 +153,6 @@ void ExampleGradients::run_loop(std::span<const Tensor> inputs, uint64_t draw, W
   for (size_t i = 0; i < sum.size(); ++i) sum.set_kind(i, Gradients::Kind::absent);
   for (size_t i = 0; i < norms_.size(); ++i) {
     one.run(example(inputs, static_cast<int64_t>(i)), draw + (uint64_t{i} << 32), where);
-    loss_ += one.loss();
     for (size_t k = 0; k < metrics_.size(); ++k) {
       const Tensor metric = one.metric(k);
       const size_t bytes = metric.spec().bytes();
@@ -162,6 +161,7 @@ void ExampleGradients::run_loop(std::span<const Tensor> inputs, uint64_t draw, W
     }
     loop_->norms_of_one.take(one.gradients());
     norms_[i] = loop_->norms_of_one.global();
+    losses_.add(one.loss(), norms_[i]);
     add(norms_[i]);
   }
 }

@@ -1,6 +1,7 @@
 // The gradients of the examples of a batch, each clipped, added up.
 #pragma once
 
+#include <cmath>
 #include <optional>
 #include <span>
 #include <string>
@@ -31,7 +32,8 @@ class ExampleGradients {
   std::optional<NonFiniteOrigin> find_non_finite(std::span<const Tensor> inputs, uint64_t draw,
                                                  Where where);
 
-  double loss() const { return loss_; }  // the mean
+  /// The mean of those that are not left out; of all if all are.
+  double loss() const { return losses_.mean(); }
   Gradients& gradients() { return together_ ? together_->gradients() : loop_->sum; }
   const std::vector<double>& norms() const { return norms_; }  // of each example, before clipping
   int64_t clipped() const { return clipped_; }
@@ -45,6 +47,18 @@ class ExampleGradients {
   const std::string& one_by_one_because() const { return why_loop_; }
 
  private:
+  struct Losses {
+    double sum = 0, of_left_out = 0;
+    int64_t counted = 0, left_out = 0;
+    void add(double loss, double norm) {
+      (std::isfinite(norm) ? sum : of_left_out) += loss;
+      ++(std::isfinite(norm) ? counted : left_out);
+    }
+    double mean() const {
+      return counted > 0 ? sum / static_cast<double>(counted)
+                         : of_left_out / static_cast<double>(left_out);
+    }
+  };
   struct Loop {
     Loop(Recorded one_example, Variables& variables, ThreadTeam& team, Where where)
         : one(trace_gradients(std::move(one_example), variables, where), variables, team, where),
@@ -74,7 +88,7 @@ class ExampleGradients {
   std::vector<Tensor> metrics_;
   std::vector<Tensor> inputs_;
   std::vector<double> norms_;
-  double loss_ = 0;
+  Losses losses_;
   int64_t clipped_ = 0;
 };
 

@@ -320,17 +320,20 @@ TEST(PerExample, DropoutDrawsAnewForEachExample) {
   EXPECT_NE(train.example_norms(), first);  // the next micro-batch of it
 }
 
-TEST(PerExample, AnExampleWithoutAFiniteGradientIsLeftOut) {
+TEST_P(PerExampleEachWay, AnExampleWithoutAFiniteGradientIsLeftOut) {
   Variables vars{Seed{1}, DType::float64};
   const Variable w = vars.add("w", {2}, ones());
-  Step train = record([&](Value x) { return reduce_sum(x * w, {.axes = {1}}); }, vars, chain(),
-                      GradientDescent{.learning_rate = 1.0}, {.per_example = PerExample{}});
+  Step train = record([&](Value x) { return reduce_sum(x * w, {.axes = {1}}); }, vars,
+                      CheckFinite{}, GradientDescent{.learning_rate = 1.0},
+                      {.per_example = PerExample{.one_by_one = GetParam()}});
   const Tensor x = tensor({3, 2}, {kInf, 1, 3, 6, 3, 0}, DType::float64);
   const StepInfo info = train(x);
   EXPECT_EQ(info.clipped_examples, 1);
-  EXPECT_FALSE(info.finite);  // the loss is not
+  EXPECT_TRUE(info.finite && !info.skip);
+  EXPECT_EQ(info.loss, 6);  // the mean of 9 and 3
   EXPECT_EQ(numbers(w.read()), (std::vector<double>{1 - 2, 1 - 2}));
   EXPECT_EQ(train.find_non_finite(std::span(&x, 1))->place.example, 0);
+  EXPECT_TRUE(train(tensor({3, 2}, std::vector<double>(6, kInf), DType::float64)).skip);
 }
 
 TEST(PerExample, RefusesWhatMakesNoSense) {

@@ -33,8 +33,8 @@ ClippedExamples per_example_global_norm_clip(std::span<const Tensor> gradients, 
 ///
 /// |g_i| the norm over all variables together: DP-SGD (Abadi and others 2016, arXiv 1607.00133).
 /// rein/process/privacy.h says what it gives away. An example whose norm is not finite is left out
-/// of the sum. A sparse gradient to which noise is added becomes dense: which rows a batch had is
-/// not to be seen.
+/// of the sum, and of the mean loss unless all are. A sparse gradient to which noise is added
+/// becomes dense: which rows a batch had is not to be seen.
 struct PerExample {
   double clip_norm = std::numeric_limits<double>::infinity();  // more than 0
   double noise_multiplier = 0;                                 // 0: no noise
