@@ -14,23 +14,35 @@ namespace {
 
 using Kind = Gradients::Kind;
 
-size_t bits_of(const Variables& variables, size_t i) {
-  return visit_float(variables.dtype(), [&](auto zero) {
-    const auto bytes = std::as_bytes(variables.values<decltype(zero)>(i));
-    return std::hash<std::string_view>{}(
-        {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-  });
+// What tells numbers from others.
+std::string digest(const void* data, const Spec& spec) {
+  const std::string_view bytes(static_cast<const char*>(data), spec.bytes());
+  return fmt::format("{} with the numbers {:x}", to_string(spec),
+                     std::hash<std::string_view>{}(bytes));
+}
+std::string digest(const StateValue& value) {
+  const Tensor* tensor = std::get_if<Tensor>(&value);
+  return tensor ? digest(tensor->data(), tensor->spec()) : to_string(value);
 }
 
-// A line for everything that must be the same on all ranks.
-std::string lines_of(const Variables& variables, const Settings& settings, int64_t step) {
-  std::string lines;
-  for (size_t i = 0; i < variables.size(); ++i) {
-    const auto& entry = variables.layout().entries[i];
-    lines += fmt::format("'{}' {} with the numbers {:x}\n", entry.name, to_string(entry.spec),
-                         bits_of(variables, i));
-  }
-  return lines + to_string(settings) + fmt::format("{} steps\n", step);
+// A line for everything that must be the same on all ranks; the first that differs is told.
+std::string lines_of(const Variables& variables, const Settings& settings,
+                     const StateDict& remembered) {
+  std::string lines = fmt::format("{} steps\n", to_string(remembered.at("step")));
+  visit_float(variables.dtype(), [&](auto zero) {
+    for (size_t i = 0; i < variables.size(); ++i) {
+      const auto& entry = variables.layout().entries[i];
+      lines += fmt::format("'{}' {}\n", entry.name,
+                           digest(variables.values<decltype(zero)>(i).data(), entry.spec));
+    }
+  });
+  lines += to_string(settings);
+  for (const auto& live : settings.live)
+    for (const Field& field : live.state->state())
+      lines += fmt::format("known/{}/{}: {}\n", live.name, field.name, to_string(field.value));
+  for (const auto& [name, value] : remembered)
+    lines += fmt::format("{}: {}\n", name, digest(value));
+  return lines;
 }
 
 // The first line of `text` that is not in the same place of `other`.
@@ -44,9 +56,9 @@ std::string first_difference(const std::string& text, const std::string& other) 
 
 }  // namespace
 
-void Ranks::need_same(const Variables& variables, const Settings& settings, int64_t step,
-                      Where where) {
-  const std::string mine = lines_of(variables, settings, step);
+void Ranks::need_same(const Variables& variables, const Settings& settings,
+                      const StateDict& remembered, Where where) {
+  const std::string mine = lines_of(variables, settings, remembered);
   std::string first = mine;
   size_t length = first.size();
   send(std::span(&length, 1), 0);

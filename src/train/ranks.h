@@ -9,6 +9,7 @@
 #include "rein/base/fields.h"
 #include "rein/dist/communicator.h"
 #include "rein/process/step_info.h"
+#include "rein/tensor/state.h"
 #include "rein/tensor/variables.h"
 
 namespace rein {
@@ -23,9 +24,10 @@ class Ranks {
   /// Whether all are known to train the same.
   bool same() const { return same_ || alone(); }
   void forget() { same_ = false; }
-  /// Throws InvalidArgument on all ranks unless they have the same variables, to the bit, settings
-  /// and number of steps.
-  void need_same(const Variables& variables, const Settings& settings, int64_t step, Where where);
+  /// Throws InvalidArgument on all ranks unless they have the same variables, settings and
+  /// `remembered` values, to the bit.
+  void need_same(const Variables& variables, const Settings& settings, const StateDict& remembered,
+                 Where where);
 
   /// Gradients, loss and counts become those of all ranks together: the sum of the stored numbers,
   /// and the `scale` that makes their mean. A variable is absent if it is on all ranks; rows, in

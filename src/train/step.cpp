@@ -222,7 +222,11 @@ double Step::accumulate_all(std::span<const Tensor> inputs, Where where) {
 StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   Parts& p = *parts_;
   const std::span<const Tensor> all = p.prepare(inputs, where);
-  if (p.ranks && !p.ranks->same()) p.ranks->need_same(p.variables, p.settings(), p.step, where);
+  if (p.ranks && !p.ranks->same()) {
+    StateDict remembered;
+    p.save(remembered, Unlisted::leave_out);  // what lists nothing was never loaded
+    p.ranks->need_same(p.variables, p.settings(), remembered, where);
+  }
   const AnyRule& rule = p.keeper ? p.keeper->rule() : p.rule;
   placed("Step", where, [&] { prepare_updates(p.variables, p.gradients(), rule, p.rule_state); });
   const auto start = Clock::now();

@@ -66,6 +66,8 @@ struct Step::Parts {
   double compute_gradients(std::span<const Tensor> all, Where where);
   void run_recording(std::span<const Tensor> all, Where where);
   void add_to_sum();
+  /// What is remembered between steps, without the parameters.
+  void save(StateDict& out, Unlisted unlisted);
   Settings saved_settings() const;
   Settings settings() const;  // what is secret included, as a fingerprint
   /// Calls f while the parameters are where `sharpness` takes them, given the gradients at their

@@ -47,6 +47,13 @@ Settings Step::Parts::settings() const {
   return all;
 }
 
+void Step::Parts::save(StateDict& out, Unlisted unlisted) {
+  process_state.save("process", out, unlisted);
+  rule_state.save("rule", out, unlisted);
+  save_fields("", Counts{step, loss_scale, fine_steps, proven_scale}, out);
+  if (keeper) keeper->save("rollback", process_state, rule_state, out);
+}
+
 StateDict Step::state(Where where) const {
   Parts& p = *parts_;
   p.need_own_parameters("Step::state", where);
@@ -56,10 +63,7 @@ StateDict Step::state(Where where) const {
   return placed("Step::state", where, [&] {
     StateDict out;
     save_parameters("parameters", p.variables, out);
-    p.process_state.save("process", out);
-    p.rule_state.save("rule", out);
-    save_fields("", Counts{p.step, p.loss_scale, p.fine_steps, p.proven_scale}, out);
-    if (p.keeper) p.keeper->save("rollback", p.process_state, p.rule_state, out);
+    p.save(out, Unlisted::refuse);
     save_settings(p.saved_settings(), out);
     return out;
   });

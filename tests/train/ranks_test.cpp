@@ -359,5 +359,72 @@ TEST(Ranks, ThatDoNotTrainTheSameAreRefused) {
   }
 }
 
+void change(StateValue& value) {
+  if (Tensor* tensor = std::get_if<Tensor>(&value)) {
+    *tensor = tensor->clone();
+    if (tensor->size() == 0)
+      *tensor = Tensor({1}, tensor->dtype());
+    else
+      static_cast<std::byte*>(tensor->data())[0] ^= std::byte{1};
+  } else if (double* number = std::get_if<double>(&value)) {
+    *number = 3;
+  } else {
+    ++std::get<int64_t>(value);
+  }
+}
+
+// They went on from different files; the parameters in them are the same.
+TEST(Ranks, ThatRememberSomethingElseAreRefused) {
+  const auto step_of = [](SmallModel& m, Communicator* ranks) {
+    const ReduceOnPlateau rate({.initial = 0.1});
+    return record(m.cost(), m.vars, AutoClip{}, Adam{.learning_rate = rate},
+                  {.loss_scale = LossScale{}, .rollback = Rollback{}, .communicator = ranks});
+  };
+  SmallModel first;
+  Step once = step_of(first, nullptr);
+  once(first.x, first.y, first.ids);
+  const StateDict saved = once.state();
+  int compared = 0;
+  for (const auto& [name, value] : saved) {
+    if (name.starts_with("parameters/") || name.starts_with("settings/")) continue;
+    StateDict other = saved;
+    change(other.at(name));
+    const auto texts = of_ranks(2, [&](Communicator& ranks) {
+      SmallModel m;
+      Step step = step_of(m, &ranks);
+      step.load_state(ranks.rank() == 1 ? other : saved);
+      const std::string text = error_of([&] { step(m.x, m.y, m.ids); });
+      EXPECT_EQ(m.weights(), first.weights());
+      return text;
+    });
+    EXPECT_NE(texts[0].find("rank 1 does not train the same as rank 0"), std::string::npos) << name;
+    EXPECT_NE(texts[1].find(name == "step" ? "rank 1 has 2 steps, rank 0 has 1 steps"
+                                           : "rank 1 has " + name + ": "),
+              std::string::npos)
+        << name << "\n"
+        << texts[1];
+    ++compared;
+  }
+  EXPECT_GT(compared, 20);
+}
+
+// Nobody can load it, so it begins alike.
+TEST(Ranks, MayHaveTransformsThatDoNotListWhatTheyRemember) {
+  struct Counting {
+    struct State {
+      int64_t count = 0;
+    };
+    State init(const Variables&) const { return {}; }
+    void update(Gradients&, State& state, const Variables&, StepInfo&) const { ++state.count; }
+  };
+  run_ranks(2, [](Communicator& ranks) {
+    SmallModel m;
+    Step step =
+        record(m.cost(), m.vars, chain(Counting{}, AutoClip{}), Adam{}, {.communicator = &ranks});
+    if (ranks.rank() == 0) step.accumulate(m.x, m.y, m.ids);
+    EXPECT_EQ(step(m.x, m.y, m.ids).micro_batches, 3);
+  });
+}
+
 }  // namespace
 }  // namespace rein

@@ -63,6 +63,9 @@ class StateReader {
   std::vector<std::string> missing_, other_;
 };
 
+/// What becomes of a state that has something to remember and does not list it.
+enum class Unlisted : uint8_t { refuse, leave_out };
+
 /// Any state, as a value that only moves: copies would share nothing, and nobody needs them.
 class AnyState {
  public:
@@ -78,10 +81,10 @@ class AnyState {
     return static_cast<Holder<S>&>(*self_).state;
   }
 
-  /// Adds its fields to `out`, under `path`. Throws InvalidArgument for a type that has something
-  /// to remember and does not list it.
-  void save(const std::string& path, StateDict& out) const {
-    if (self_) self_->save(path, out);
+  /// Adds its fields to `out`, under `path`. Throws InvalidArgument for what is unlisted, unless it
+  /// is to be left out.
+  void save(const std::string& path, StateDict& out, Unlisted unlisted = Unlisted::refuse) const {
+    if (self_) self_->save(path, out, unlisted);
   }
   void load(const std::string& path, StateReader& in) {
     if (self_) self_->load(path, in);
@@ -99,7 +102,7 @@ class AnyState {
  private:
   struct Interface {
     virtual ~Interface() = default;
-    virtual void save(const std::string& path, StateDict& out) const = 0;
+    virtual void save(const std::string& path, StateDict& out, Unlisted unlisted) const = 0;
     virtual void load(const std::string& path, StateReader& in) = 0;
     virtual void pack(Packed& out) const = 0;
     virtual void unpack(Packed& in) = 0;
@@ -116,13 +119,14 @@ class AnyState {
 namespace detail {
 struct Saver {
   StateDict& out;
+  Unlisted unlisted;
 
   [[gnu::cold]] void leaf(const std::string& path, const Slot& slot) const;
   [[gnu::cold]] void leaf(const std::string& path, const Tensor& tensor) const {
     out[path] = tensor.clone();
   }
   [[gnu::cold]] void leaf(const std::string& path, const AnyState& state) const {
-    state.save(path, out);
+    state.save(path, out, unlisted);
   }
   template <class T>
   [[gnu::cold]] void leaf(const std::string& path, const T& x) const {
@@ -227,8 +231,10 @@ inline constexpr bool lists_itself<AnyState> = true;
 
 /// Adds what `value` lists to `out`, under `path`.
 template <class T>
-void save_fields(const std::string& path, const T& value, StateDict& out) {
-  if constexpr (!std::is_empty_v<T> || HasFields<T>) visit_fields(path, value, detail::Saver{out});
+void save_fields(const std::string& path, const T& value, StateDict& out,
+                 Unlisted unlisted = Unlisted::refuse) {
+  if constexpr (!std::is_empty_v<T> || HasFields<T>)
+    visit_fields(path, value, detail::Saver{out, unlisted});
 }
 
 /// The way back: in the reader's first pass only looks, in its second writes.
@@ -255,10 +261,10 @@ void load_settings(const Settings& settings, SavedSettings mode, StateReader& in
 template <class S>
 struct AnyState::Holder final : AnyState::Interface {
   explicit Holder(S s) : state(std::move(s)) {}
-  void save(const std::string& path, StateDict& out) const override {
+  void save(const std::string& path, StateDict& out, Unlisted unlisted) const override {
     if constexpr (detail::lists_itself<S>)
-      save_fields(path, state, out);
-    else
+      save_fields(path, state, out, unlisted);
+    else if (unlisted == Unlisted::refuse)
       detail::refuse_to_save(path);
   }
   void load(const std::string& path, StateReader& in) override {

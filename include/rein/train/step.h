@@ -83,10 +83,10 @@ struct PlacedTensor {
 /// out, `per_example` adds its noise, once, transforms see the result once (behind a CheckFinite
 /// that skips, with a loss scale or a Rollback: see there), the rule makes deltas of it.
 ///
-/// Ranks begin with the same variables (the same seed, or the same loaded state), settings and step
-/// count: the first step compares, and throws InvalidArgument on all of them. From then on their
-/// parameters are the same to the bit: StepInfo's loss, norms and decisions are those of all
-/// together. Metrics are each rank's own.
+/// Ranks begin with the same variables (the same seed, or the same loaded state), settings and
+/// memory of transforms and rule: the first step, and the first after `load_state`, compares, and
+/// throws InvalidArgument on all of them. From then on their parameters are the same to the bit:
+/// StepInfo's loss, norms and decisions are those of all together. Metrics are each rank's own.
 class Step {
  public:
   Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRule rule,
