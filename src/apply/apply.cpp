@@ -213,11 +213,30 @@ void prepare_updates(const Variables& variables, const Gradients& gradients, con
   rule.prepare(state);
 }
 
+namespace {
+
+// Whether a rule that has seen all deltas does not want them to be added. What it has counted is
+// then taken back.
+bool refuses(const AnyRule& rule, Gradients& deltas, AnyRule::State& state,
+             const Variables& variables, const StepInfo& info) {
+  StepInfo seen{.step = info.step, .examples = info.examples};
+  try {
+    rule.deltas(deltas, state, variables, seen);
+  } catch (...) {
+    rule.take_back(state);
+    throw;
+  }
+  if (seen.skip) rule.take_back(state);
+  return seen.skip;
+}
+
+}  // namespace
+
 bool add_updates(Variables& variables, Gradients& gradients, const AnyRule& rule,
                  AnyRule::State& state, const StepInfo& info, ThreadTeam& team) {
   const FlushDenormals flush;
   const TeamOf shared(gradients, team);
-  bool adds = true;
+  bool skips = false;
   rule.begin(state, gradients);
   rule.before(state, variables);
   visit_float(variables.dtype(), [&](auto zero) {
@@ -225,15 +244,14 @@ bool add_updates(Variables& variables, Gradients& gradients, const AnyRule& rule
     const Update<T> update(variables, gradients, rule, state, team);
     update.run();
     if (rule.sees_deltas()) {
-      StepInfo seen{.step = info.step, .examples = info.examples};
-      rule.deltas(gradients, state, variables, seen);
-      adds = !seen.skip;
-      if (adds) update.add();
+      if (skips = refuses(rule, gradients, state, variables, info); skips) return;
+      update.add();
+      rule.remember(state);
     }
     rule.after(state, std::span<T>(ParameterWriter::block<T>(variables), variables.layout().size),
                team);
   });
-  return adds;
+  return !skips;
 }
 
 void apply_updates(Variables& variables, Gradients& gradients, const AnyRule& rule,

@@ -93,6 +93,7 @@ AdaptiveGradClip::State AdaptiveGradClip::init(const Variables& variables) const
 void AdaptiveGradClip::update(Gradients& gradients, State& state, const Variables& variables,
                               StepInfo& info) const {
   const double limit = threshold_at(name, clipping, info, semantics, "clipping");
+  need_whole(name, gradients);
   gradients.merge_duplicates();
   std::vector<double>& before = state.norms.of_variable;
   visit_float(gradients.dtype(), [&](auto zero) {

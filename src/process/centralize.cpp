@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "process/check.h"
 #include "process/pieces.h"
 #include "process/slices.h"
 #include "rein/process/units.h"
@@ -52,6 +53,7 @@ Centralize::State Centralize::init(const Variables& variables) const {
 }
 
 void Centralize::update(Gradients& gradients, State& state, const Variables&, StepInfo&) const {
+  need_whole(name, gradients);
   visit_float(gradients.dtype(), [&](auto zero) {
     using T = decltype(zero);
     run_tasks(gradients.team, static_cast<int64_t>(gradients.size()), [&](int64_t task) {

@@ -93,6 +93,20 @@ void check_shards(std::string_view op, const std::optional<Shards>& shards, Sema
                           Where{});
 }
 
+void need_whole(std::string_view op, const Gradients& gradients) {
+  if (!gradients.partial) return;
+  for (const size_t i : gradients.partial->variables)
+    if (gradients.kind(i) != Gradients::Kind::absent)
+      throw InvalidArgument(
+          op,
+          fmt::format(
+              "this rank holds a part of '{}', as shards of the step say, and it would take "
+              "that for the whole; leave the variable out (except), or take a clip by a "
+              "norm in the semantics safe",
+              gradients.name(i)),
+          Where{});
+}
+
 void check_gradient(std::string_view op, const Gradient& gradient, Where where) {
   if (!gradient) return;
   if (gradient.is_sparse()) validate(gradient.sparse(), where);

@@ -9,6 +9,7 @@
 #include "rein/process/shards.h"
 #include "rein/process/threshold.h"
 #include "rein/tensor/gradient.h"
+#include "rein/tensor/variables.h"
 
 namespace rein {
 
@@ -38,6 +39,9 @@ void check_gradient(std::string_view op, const Gradient& gradient, Where where);
 /// What Keras and PyTorch do not take: a list with nothing in it.
 void check_not_all_absent(std::string_view op, std::span<const Gradient> gradients,
                           Semantics semantics, Where where);
+
+/// Throws InvalidArgument for a gradient of which other ranks hold parts (Gradients::partial).
+void need_whole(std::string_view op, const Gradients& gradients);
 
 /// Throws InvalidArgument for shards in other semantics than safe.
 void check_shards(std::string_view op, const std::optional<Shards>& shards, Semantics semantics);

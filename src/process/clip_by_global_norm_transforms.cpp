@@ -45,10 +45,12 @@ void ClipByGlobalNorm::update(Gradients& gradients, State& norms, const Variable
   const double limit = threshold_at(name, clip_norm, info, semantics);
   const bool safe = semantics == Semantics::safe;
   NormAndScale found{};
-  if (!safe)  // first: taking norms merges rows
-    found = visit_float(gradients.dtype(), [&](auto zero) {
+  if (!safe) {
+    need_whole(name, gradients);
+    found = visit_float(gradients.dtype(), [&](auto zero) {  // first: taking norms merges rows
       return found_as<decltype(zero)>(*this, gradients, limit);
     });
+  }
   norms.take(gradients);
   norms.report_non_finite(gradients, info);
   if (safe) {
@@ -72,7 +74,7 @@ void ClipByGlobalNorm::update(Gradients& gradients, State& norms, const Variable
 
 MeasureNorm::State MeasureNorm::init(const Variables& variables) const {
   check_order(name, norm_type, Semantics::safe, Where{});
-  return Norms(variables, norm_type);
+  return Norms(variables, norm_type, shards, name);
 }
 
 void MeasureNorm::update(Gradients& gradients, State& norms, const Variables&,
@@ -86,7 +88,7 @@ void MeasureNorm::update(Gradients& gradients, State& norms, const Variables&,
 MaxChange::State MaxChange::init(const Variables& variables) const {
   check_threshold(name, per_variable, Semantics::safe, "per_variable");
   check_threshold(name, global, Semantics::safe, "global");
-  return Norms(variables);
+  return Norms(variables, 2, shards, name);
 }
 
 void MaxChange::update(Gradients& gradients, State& norms, const Variables&, StepInfo& info) const {

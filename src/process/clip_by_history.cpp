@@ -41,7 +41,7 @@ AutoClip::State AutoClip::init(const Variables& variables) const {
   State state;
   state.recent.reserve(static_cast<size_t>(window));
   state.sorted.reserve(static_cast<size_t>(window));
-  state.norms = Norms(variables);
+  state.norms = Norms(variables, 2, shards, name);
   return state;
 }
 
@@ -78,7 +78,7 @@ ZClip::State ZClip::init(const Variables& variables) const {
   check_range(name, "warmup", static_cast<double>(warmup), 1, 1e15);
   check_range(name, "epsilon", epsilon, 0, kMost);
   State state;
-  state.norms = Norms(variables);
+  state.norms = Norms(variables, 2, shards, name);
   return state;
 }
 
@@ -127,7 +127,7 @@ AdaptiveClipping::State AdaptiveClipping::init(const Variables& variables) const
   check_threshold(name, static_max_norm, Semantics::safe, Where{}, "static_max_norm");
   check_range(name, "epsilon", epsilon, std::numeric_limits<double>::min(), kMost);
   State state;
-  state.norms = Norms(variables);
+  state.norms = Norms(variables, 2, shards, name);
   return state;
 }
 
@@ -159,7 +159,7 @@ AdaGC::State AdaGC::init(const Variables& variables) const {
   check_range(name, "warmup", static_cast<double>(warmup), 1, 1e15);
   State state;
   state.gamma.assign(variables.size(), -1);
-  state.norms = Norms(variables);
+  state.norms = Norms(variables, 2, shards, name);
   return state;
 }
 

@@ -112,6 +112,7 @@ void ClipByNorm::update(Gradients& gradients, State& state, const Variables&,
                         StepInfo& info) const {
   const double c = threshold_at(name, clip_norm, info, semantics);
   const auto limit = [&](size_t) { return c; };
+  if (!axes.empty() || semantics != Semantics::safe) need_whole(name, gradients);
   if (!axes.empty())
     clip_by_slices(*this, c, gradients, state, info);
   else if (semantics == Semantics::safe)
@@ -130,6 +131,7 @@ ClipByAverageNorm::State ClipByAverageNorm::init(const Variables& variables) con
 void ClipByAverageNorm::update(Gradients& gradients, State& norms, const Variables&,
                                StepInfo& info) const {
   const double c = threshold_at(name, clip_norm, info, semantics);
+  need_whole(name, gradients);
   const auto limit = [&](size_t i) { return c * element_count(gradients, i); };
   if (semantics == Semantics::safe) {
     clip_each(gradients, norms, info, limit);
@@ -151,6 +153,7 @@ ClipByBlockRms::State ClipByBlockRms::init(const Variables& variables) const {
 void ClipByBlockRms::update(Gradients& gradients, State& norms, const Variables&,
                             StepInfo& info) const {
   const double c = threshold_at(name, threshold, info, semantics, "threshold");
+  need_whole(name, gradients);
   const auto limit = [&](size_t i) { return c * std::sqrt(element_count(gradients, i)); };
   if (semantics == Semantics::safe)
     clip_each(gradients, norms, info, limit);

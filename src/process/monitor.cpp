@@ -116,6 +116,8 @@ class Monitor::Around {
   // Settings and state are those of what it is around: a step loads what was saved without one.
   void describe(std::string_view path, Settings& out) const { process_.describe(path, out); }
   bool decides_non_finite() const { return process_.decides_non_finite(); }
+  bool may_refuse() const { return process_.may_refuse(); }
+  void find_shards(std::vector<Shards>& found) const { process_.find_shards(found); }
   struct State {
     AnyTransform::State process;
     template <class Self, class F>

@@ -40,16 +40,15 @@ Norms::Norms(const Variables& variables, double order_, const std::optional<Shar
     if (found[i] < patterns.size()) parts.variables.push_back(i);
 }
 
-void Norms::join_parts() {
-  const auto ranks = static_cast<size_t>(parts.communicator->size());
-  const auto rank = static_cast<size_t>(parts.communicator->rank());
-  parts.of_rank.assign(ranks * parts.variables.size(), 0);
-  for (size_t k = 0; k < parts.variables.size(); ++k)
-    parts.of_rank[k * ranks + rank] = of_variable[parts.variables[k]];
-  parts.communicator->all_reduce(std::span(parts.of_rank));
-  for (size_t k = 0; k < parts.variables.size(); ++k)
-    of_variable[parts.variables[k]] =
-        joint_norm(std::span(parts.of_rank).subspan(k * ranks, ranks), order);
+void Norms::join(const Partial& p) {
+  const auto ranks = static_cast<size_t>(p.communicator->size());
+  const auto rank = static_cast<size_t>(p.communicator->rank());
+  of_rank.assign(ranks * p.variables.size(), 0);
+  for (size_t k = 0; k < p.variables.size(); ++k)
+    of_rank[k * ranks + rank] = of_variable[p.variables[k]];
+  p.communicator->all_reduce(std::span(of_rank));
+  for (size_t k = 0; k < p.variables.size(); ++k)
+    of_variable[p.variables[k]] = joint_norm(std::span(of_rank).subspan(k * ranks, ranks), order);
 }
 
 template <class T>
@@ -67,6 +66,10 @@ void join_blocks(Norms& norms, Gradients& gradients) {
     norms.of_variable[i] = scale * norm;
     first = last;
   }
+  if (gradients.partial)
+    norms.join(*gradients.partial);
+  else if (norms.parts.communicator)
+    norms.join(norms.parts);
 }
 template void join_blocks<float>(Norms&, Gradients&);
 template void join_blocks<double>(Norms&, Gradients&);
@@ -79,7 +82,6 @@ void Norms::take(Gradients& gradients) {
                       [&](size_t b, std::span<const T> x) { of_block[b] = block_norm(x, order); });
     join_blocks<T>(*this, gradients);
   });
-  if (parts.communicator) join_parts();
 }
 
 double Norms::global() const { return joint_norm(of_variable, order); }

@@ -47,7 +47,7 @@ void Multiply::update(Gradients& gradients, State& state, const Variables&, Step
 Normalize::State Normalize::init(const Variables& variables) const {
   check_threshold(name, norm, Semantics::safe, "norm");
   check_range(name, "epsilon", epsilon, 0, 1e300);
-  return Norms(variables);
+  return Norms(variables, 2, shards, name);
 }
 
 void Normalize::update(Gradients& gradients, State& norms, const Variables&, StepInfo& info) const {
@@ -81,6 +81,7 @@ AddNoise::State AddNoise::init(const Variables& variables) const {
 }
 
 void AddNoise::update(Gradients& gradients, State& state, const Variables&, StepInfo&) const {
+  need_whole(name, gradients);
   const double deviation = std::sqrt(eta / std::pow(1 + static_cast<double>(state.step), gamma));
   const uint64_t first = static_cast<uint64_t>(state.step) << 40;  // numbers of earlier steps
   gradients.merge_duplicates();

@@ -96,6 +96,7 @@ Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRu
     parts_->loss_scale = options.loss_scale->initial;
     parts_->cost = with_scaled_loss(std::move(parts_->cost));
   }
+  parts_->shards = joint_shards(parts_->process, parts_->rule, options, where);
   if (options.communicator) parts_->ranks.emplace(*options.communicator);
   if (options.rollback) parts_->keeper.emplace(*options.rollback, parts_->rule, where);
   if (options.loss_scale || options.rollback)
@@ -250,6 +251,7 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   if (p.keeper) p.keeper->look_at_loss(info, p.process_state);
   const bool seen = !info.skip;  // by the transforms
   const FlushDenormals flush;
+  if (p.shards) gradients->partial = &p.partial;
   const auto computed = Clock::now();
   placed("Step", where, [&] {
     p.process.update(*gradients, p.process_state, p.variables, info);  // 2 process

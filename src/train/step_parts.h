@@ -11,6 +11,7 @@
 #include "train/keeper.h"
 #include "train/placed.h"
 #include "train/ranks.h"
+#include "train/step_shards.h"
 
 namespace rein {
 
@@ -43,6 +44,8 @@ struct Step::Parts {
   std::vector<Tensor> inputs{};
   std::optional<Keeper> keeper{};
   std::optional<Ranks> ranks{};
+  std::optional<Shards> shards{};
+  Partial partial{};
   bool evaluating = false;  // parameters are averages
   bool profiled = false;
   OpTime process_time{.name = "process"}, apply_time{.name = "apply"};
@@ -95,7 +98,9 @@ struct Step::Parts {
   void make_states(Where where) {
     placed("record", where, [&] {
       AnyTransform::State made = process.init(variables);
-      rule_state = rule.init(variables);
+      AnyRule::State of_rule = rule.init(variables);
+      if (shards) partial = partial_variables(*shards, variables, rule, of_rule);
+      rule_state = std::move(of_rule);
       process_state = std::move(made);
     });
     variable_count = variables.size();

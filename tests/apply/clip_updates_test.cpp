@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <map>
 
 #include "apply/rule_table.h"
 #include "rein/process/finite.h"
@@ -167,6 +169,69 @@ TEST(ClipUpdates, ASkippedUpdateLeavesTheParametersAlone) {
   walk.step(0);
   EXPECT_EQ(numbers(walk.vars[0].read()), noise(8, 1));
   EXPECT_EQ(numbers(walk.vars[1].read()), noise(8, 2));
+}
+
+// What a walk has come to: parameters, and what the rule remembers.
+std::map<std::string, std::vector<double>> standing(Walk& walk) {
+  std::map<std::string, std::vector<double>> all;
+  for (size_t i = 0; i < walk.vars.size(); ++i)
+    all[walk.vars[i].name()] = numbers(walk.vars[i].read());
+  StateDict saved;
+  walk.state.save("state", saved);
+  for (const auto& [name, value] : saved) {
+    if (const Tensor* t = std::get_if<Tensor>(&value))
+      all[name] = numbers(*t);
+    else if (const int64_t* n = std::get_if<int64_t>(&value))
+      all[name] = {static_cast<double>(*n)};
+    else
+      all[name] = {std::get<double>(value)};
+  }
+  return all;
+}
+
+TEST(ClipUpdates, AStepThatIsSkippedOrEndsWithAnErrorHasNotHappened) {
+  bool refuses = false, throws = false;
+  const auto check = [&](Gradients&, const Variables&, StepInfo& info) {
+    if (refuses && throws) throw NonFiniteError("too large");
+    info.skip = refuses;
+  };
+  const AutoClip history{.percentile = 10, .window = 3};
+  const AnyRule clipped = ClipUpdates{.rule = Adam{}, .clip = chain(history, check)};
+  const std::pair<const char*, AnyRule> table[] = {
+      {"one", clipped},
+      {"the outer refuses",
+       ClipUpdates{.rule = ClipUpdates{.rule = Adam{}, .clip = history}, .clip = check}},
+      {"the inner refuses",
+       ClipUpdates{.rule = ClipUpdates{.rule = Momentum{}, .clip = check}, .clip = history}},
+      {"groups", ClipUpdates{.rule = RuleGroups{.groups = {{"e", Adagrad{}}}, .otherwise = Adam{}},
+                             .clip = Groups{{{"a", history}, {"*", check}}}}},
+      {"an average", WeightAverage{.rule = clipped, .averaging = Averaging::warming, .first = 2}},
+      {"Lookahead", Lookahead{.rule = clipped, .sync_period = 2, .reset_state = true}}};
+  for (const auto& [name, rule] : table)
+    for (const bool error : {false, true}) {
+      SCOPED_TRACE(testing::Message() << name << (error ? ", an error" : ", skipped"));
+      throws = error;
+      Walk walk(rule), plain(rule);
+      for (uint64_t t = 0; t < 5; ++t) {
+        refuses = true;
+        if (error)
+          EXPECT_THROW(walk.step(100 + t), NonFiniteError);
+        else
+          walk.step(100 + t);
+        refuses = false;
+        walk.step(t), plain.step(t);
+        EXPECT_EQ(standing(walk), standing(plain));
+      }
+    }
+}
+
+TEST(ClipUpdates, WhatIsNotFiniteIsNotRemembered) {
+  const AnyRule rule = ClipUpdates{.rule = Adam{}, .clip = CheckFinite{}};
+  Walk walk(rule), plain(rule);
+  walk.step(0, std::numeric_limits<double>::quiet_NaN());
+  walk.step(1), plain.step(1);
+  EXPECT_EQ(standing(walk)["a"], standing(plain)["a"]);
+  EXPECT_TRUE(std::isfinite(standing(walk)["state/rule/v/a"][0]));
 }
 
 TEST(ClipUpdates, AveragesGoAroundThemNotInto) {

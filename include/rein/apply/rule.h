@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "rein/base/schedule.h"
+#include "rein/process/shards.h"
 #include "rein/process/step_info.h"
 #include "rein/tensor/state.h"
 
@@ -36,8 +37,8 @@ struct BlockPlace {
 class AnyRule;
 
 /// Has another rule as `AnyRule rule`, and what that remembers as `rule` of its State. What it does
-/// in `begin`, `before`, `deltas` and `after` comes after what that rule does there, its `average`
-/// stands in place of that rule's, and all else that rule does.
+/// in `prepare`, `begin`, `before`, `deltas`, `remember`, `take_back` and `after` comes after what
+/// that rule does there, its `average` stands in place of that rule's, and all else that rule does.
 template <class R>
 concept GoesAround = requires(const R r, typename R::State& state) {
   { r.rule } -> std::same_as<const AnyRule&>;
@@ -76,8 +77,10 @@ concept MakesDeltas = requires(const R r, typename R::State& state, const Gradie
 ///  - `before`, if it has one, sees all parameters before the first delta is added, and `after` the
 ///    whole block of them once all are: it may move them further;
 ///  - `deltas(all, state, variables, info)`, if it has one, sees all deltas of a step before the
-///    first is added, and may change them. They stand where the gradients were, with `all.scale`
-///    still to be multiplied;
+///    first is added, and may change them, or set `info.skip`. They stand where the gradients were,
+///    with `all.scale` still to be multiplied. Afterwards `remember(state)` if they are added; if
+///    they are not, for `info.skip` or an error, `take_back(state)`: what `begin` and those after
+///    it have changed. Both are there if they are needed, and must not throw;
 ///  - a rule that needs all of a variable at once (its norm, its rows) says
 ///    `static constexpr bool whole_variable = true`. Then `delta` gets one variable after the
 ///    other, each in one block (sparse gradients as dense ones), and may share its work with
@@ -149,6 +152,8 @@ class AnyRule {
   void deltas(Gradients& all, State& state, const Variables& variables, StepInfo& info) const {
     self_->deltas(all, state, variables, info);
   }
+  void remember(State& state) const { self_->remember(state); }
+  void take_back(State& state) const { self_->take_back(state); }
   /// Whether it has `deltas`: the step then takes two more passes over memory.
   bool sees_deltas() const { return self_->sees_deltas(); }
   /// What to evaluate with: an average of the variable's numbers, if the rule keeps one, else they
@@ -172,6 +177,8 @@ class AnyRule {
   std::string_view part_without_rate() const {
     return part_where([](const Interface& rule) { return !rule.has_rate(); });
   }
+  /// Adds the shards that transforms among its fields name, and those of rules that it is made of.
+  void find_shards(std::vector<Shards>& found) const { self_->find_shards(found); }
   std::vector<Slot*> slots(State& state) const { return self_->slots(state); }
   /// Its name and settings.
   void describe(std::string_view path, Settings& out) const { self_->describe(path, out); }
@@ -196,6 +203,8 @@ class AnyRule {
     virtual void after(State& state, std::span<double> parameters, ThreadTeam& team) const = 0;
     virtual void deltas(Gradients& all, State& state, const Variables& variables,
                         StepInfo& info) const = 0;
+    virtual void remember(State& state) const = 0;
+    virtual void take_back(State& state) const = 0;
     virtual bool sees_deltas() const = 0;
     virtual Tensor average(State& state, const Variable& variable) const = 0;
     virtual double rate(State& state) const = 0;
@@ -204,6 +213,7 @@ class AnyRule {
     virtual bool moves_alone() const = 0;
     virtual bool has_rate() const = 0;
     virtual std::vector<AnyRule> parts() const = 0;
+    virtual void find_shards(std::vector<Shards>& found) const = 0;
     virtual std::vector<Slot*> slots(State& state) const = 0;
     virtual void describe(std::string_view path, Settings& out) const = 0;
   };
@@ -266,9 +276,8 @@ class AnyRule {
     }
     State init(const Variables& variables) const override { return State(rule.init(variables)); }
     void prepare([[maybe_unused]] State& s) const override {
-      if constexpr (GoesAround<R>)
-        rule.rule.prepare(cast(s).rule);
-      else if constexpr (requires { rule.prepare(cast(s)); })
+      if constexpr (GoesAround<R>) rule.rule.prepare(cast(s).rule);
+      if constexpr (requires { rule.prepare(cast(s)); })
         rule.prepare(cast(s));
       else if constexpr (requires { cast(s).rate = next_rate(rule, cast(s)); })
         cast(s).rate = next_rate(rule, cast(s));
@@ -306,6 +315,14 @@ class AnyRule {
                 [[maybe_unused]] StepInfo& info) const override {
       if constexpr (GoesAround<R>) rule.rule.deltas(all, cast(s).rule, variables, info);
       if constexpr (kSeesDeltas) rule.deltas(all, cast(s), variables, info);
+    }
+    void remember([[maybe_unused]] State& s) const override {
+      if constexpr (GoesAround<R>) rule.rule.remember(cast(s).rule);
+      if constexpr (requires { rule.remember(cast(s)); }) rule.remember(cast(s));
+    }
+    void take_back([[maybe_unused]] State& s) const override {
+      if constexpr (GoesAround<R>) rule.rule.take_back(cast(s).rule);
+      if constexpr (requires { rule.take_back(cast(s)); }) rule.take_back(cast(s));
     }
     bool sees_deltas() const override {
       if constexpr (GoesAround<R>)
@@ -356,6 +373,10 @@ class AnyRule {
       if constexpr (GoesAround<R>) found.push_back(*(known = &rule.rule));
       if constexpr (HasFields<R>) visit_fields("", rule, PartCollector{found, known});
       return found;
+    }
+    void find_shards([[maybe_unused]] std::vector<Shards>& found) const override {
+      if constexpr (GoesAround<R>) rule.rule.find_shards(found);  // listed or not
+      if constexpr (HasFields<R>) visit_fields("", rule, ShardsFinder{found});
     }
     std::vector<Slot*> slots(State& s) const override {
       if constexpr (requires { rule.slots(cast(s)); })

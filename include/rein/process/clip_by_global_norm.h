@@ -65,6 +65,7 @@ struct ClipByGlobalNorm {
   using State = Norms;
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  bool may_refuse() const { return error_if_nonfinite; }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
@@ -81,14 +82,17 @@ struct ClipByGlobalNorm {
 struct MeasureNorm {
   static constexpr std::string_view name = "MeasureNorm";
   double norm_type = 2;
+  std::optional<Shards> shards{};
 
   using State = Norms;
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  bool may_refuse() const { return false; }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
     f("norm_type", self.norm_type);
+    f("shards", self.shards);
   }
 };
 
@@ -100,15 +104,18 @@ struct MaxChange {
   static constexpr std::string_view name = "MaxChange";
   Threshold per_variable = std::numeric_limits<double>::infinity();
   Threshold global = std::numeric_limits<double>::infinity();
+  std::optional<Shards> shards{};
 
   using State = Norms;
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  bool may_refuse() const { return false; }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
     f("per_variable", self.per_variable);
     f("global", self.global);
+    f("shards", self.shards);
   }
 };
 

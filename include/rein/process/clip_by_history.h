@@ -2,6 +2,7 @@
 #pragma once
 
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "rein/process/norms.h"
@@ -12,7 +13,7 @@ namespace rein {
 
 // All of them measure, and those by the global norm leave the factor in `gradients.scale`: see
 // ClipByGlobalNorm. A step whose norm is not finite is not clipped and not remembered, nor is one
-// that is skipped.
+// that is skipped. `shards` are of variables that are spread over ranks.
 
 /// By the global norm, to the percentile of the norms so far, this one included (AutoClip:
 /// Seetharaman, Wichern, Pardo, Le Roux 2020, arXiv 2007.14469, which keeps all norms; here the
@@ -21,6 +22,7 @@ struct AutoClip {
   static constexpr std::string_view name = "AutoClip";
   double percentile = 10;
   int64_t window = 1000;
+  std::optional<Shards> shards{};
 
   struct State {
     std::vector<double> recent;  // at most `window` norms before clipping
@@ -37,11 +39,13 @@ struct AutoClip {
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
   void remember(State& state) const;
+  bool may_refuse() const { return false; }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
     f("percentile", self.percentile);
     f("window", self.window);
+    f("shards", self.shards);
   }
 };
 
@@ -66,6 +70,7 @@ struct ZClip {
   int64_t warmup = 25;
   double epsilon = 1e-6;
   ZClipForm form = ZClipForm::adaptive;
+  std::optional<Shards> shards{};
 
   struct History {
     int64_t seen = 0;
@@ -88,6 +93,7 @@ struct ZClip {
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
   void remember(State& state) const;
+  bool may_refuse() const { return false; }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
@@ -97,6 +103,7 @@ struct ZClip {
     f("warmup", self.warmup);
     f("epsilon", self.epsilon);
     f("form", self.form);
+    f("shards", self.shards);
   }
 };
 
@@ -113,6 +120,7 @@ struct AdaptiveClipping {
   /// in TensorFlow with a global_step; else they begin at 0.
   bool quick_start = true;
   double epsilon = 1e-8;
+  std::optional<Shards> shards{};
 
   struct History {
     int64_t seen = 0;
@@ -135,6 +143,7 @@ struct AdaptiveClipping {
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
   void remember(State& state) const;
+  bool may_refuse() const { return false; }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
@@ -143,6 +152,7 @@ struct AdaptiveClipping {
     f("static_max_norm", self.static_max_norm);
     f("quick_start", self.quick_start);
     f("epsilon", self.epsilon);
+    f("shards", self.shards);
   }
 };
 
@@ -156,6 +166,7 @@ struct AdaGC {
   double lambda_abs = 1;
   double beta = 0.98;
   int64_t warmup = 100;
+  std::optional<Shards> shards{};
 
   struct State {
     int64_t step = 0;
@@ -170,6 +181,7 @@ struct AdaGC {
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
   void remember(State& state) const;
+  bool may_refuse() const { return false; }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
@@ -177,6 +189,7 @@ struct AdaGC {
     f("lambda_abs", self.lambda_abs);
     f("beta", self.beta);
     f("warmup", self.warmup);
+    f("shards", self.shards);
   }
 };
 
@@ -206,6 +219,7 @@ struct ClipSpikes {
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
   void remember(State& state) const;
+  bool may_refuse() const { return false; }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {

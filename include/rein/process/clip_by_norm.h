@@ -61,6 +61,7 @@ struct ClipByNorm {
   };
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  bool may_refuse() const { return false; }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
@@ -80,6 +81,7 @@ struct ClipByAverageNorm {
   using State = Norms;
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  bool may_refuse() const { return false; }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
@@ -97,6 +99,7 @@ struct ClipByBlockRms {
   using State = Norms;
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  bool may_refuse() const { return false; }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {

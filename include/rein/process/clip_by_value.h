@@ -53,6 +53,7 @@ struct ClipByValue {
   };
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  bool may_refuse() const { return false; }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {

@@ -52,6 +52,7 @@ struct Groups {
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
   void remember(State& state) const;
+  bool may_refuse() const;
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {

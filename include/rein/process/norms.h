@@ -26,12 +26,8 @@ struct Norms {
   std::vector<double> of_variable;  // 0 where the gradient is absent
   double order = 2;                 // p >= 1, or infinity: the largest element
 
-  /// Of variables that are sharded, the norms of all parts.
-  struct Parts {
-    Communicator* communicator = nullptr;  // none: nothing is sharded
-    std::vector<size_t> variables;
-    std::vector<double> of_rank;  // for each of them one of each rank
-  } parts;
+  Partial parts;                // of the transform's own shards
+  std::vector<double> of_rank;  // for each part one of each rank
 
   Norms() = default;
   explicit Norms(const Variables& variables, double order = 2);
@@ -44,8 +40,9 @@ struct Norms {
   template <class Self, class F>
   static void fields(Self&, F&&) {}
 
-  /// Takes them, `scale` included, together with the other ranks of what is sharded. Repeated rows
-  /// of sparse gradients are merged first.
+  /// Takes them, `scale` included, together with the other ranks of what is sharded, by its own
+  /// shards or, if there are such, by Gradients::partial. Repeated rows of sparse gradients are
+  /// merged first.
   void take(Gradients& gradients);
   /// Of all gradients together.
   double global() const;
@@ -55,8 +52,8 @@ struct Norms {
   /// Copies what was taken, without what it was taken with; unless `to` holds norms.
   void leave_with(Norms* to) const;
 
- private:
-  void join_parts();
+  /// Norms of parts become those of all parts; `take` does it.
+  void join(const Partial& parts_of_ranks);
 };
 
 }  // namespace rein

@@ -1,6 +1,7 @@
 // Scaling, normalising, noise, and gradients that are not numbers.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@ struct Scale {
   };
   State init(const Variables&) const { return {}; }
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  bool may_refuse() const { return false; }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
@@ -59,6 +61,7 @@ struct Multiply {
   };
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  bool may_refuse() const { return false; }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
@@ -75,16 +78,19 @@ struct Normalize {
   Threshold norm = 1;
   double epsilon = 0;
   bool per_variable = false;
+  std::optional<Shards> shards{};  // of variables that are spread over ranks
 
   using State = Norms;
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  bool may_refuse() const { return false; }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
     f("norm", self.norm);
     f("epsilon", self.epsilon);
     f("per_variable", self.per_variable);
+    f("shards", self.shards);
   }
 };
 
@@ -109,6 +115,7 @@ struct AddNoise {
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
   void remember(State& state) const;
+  bool may_refuse() const { return false; }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
@@ -137,6 +144,7 @@ struct ZeroNans {
   };
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
+  bool may_refuse() const { return false; }
 
   template <class Self, class F>
   static void fields(Self&, F&&) {}

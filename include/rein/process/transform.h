@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "rein/process/shards.h"
 #include "rein/process/step_info.h"
 #include "rein/tensor/state.h"
 
@@ -59,6 +60,12 @@ class AnyTransform {
   /// Whether it says what becomes of a step that is not finite, whatever the variable: CheckFinite
   /// does, and so a Chain or Monitor with one in it. Any transform may have this function.
   bool decides_non_finite() const { return self_->decides_non_finite(); }
+  /// Whether it may ask to skip a step, or throw, for the numbers that it sees. Any transform may
+  /// have this function; one without it may.
+  bool may_refuse() const { return self_->may_refuse(); }
+  /// Adds the shards that it names, and those of transforms inside it: those among its fields,
+  /// unless it has this function.
+  void find_shards(std::vector<Shards>& found) const { self_->find_shards(found); }
   /// Its name and settings; a function of your own only says that it is one.
   void describe(std::string_view path, Settings& out) const { self_->describe(path, out); }
 
@@ -70,6 +77,8 @@ class AnyTransform {
                         StepInfo& info) const = 0;
     virtual void remember(State& state) const = 0;
     virtual bool decides_non_finite() const = 0;
+    virtual bool may_refuse() const = 0;
+    virtual void find_shards(std::vector<Shards>& found) const = 0;
     virtual void describe(std::string_view path, Settings& out) const = 0;
   };
   static void update_each(
@@ -104,6 +113,18 @@ class AnyTransform {
       else
         return false;
     }
+    bool may_refuse() const override {
+      if constexpr (requires { transform.may_refuse(); })
+        return transform.may_refuse();
+      else
+        return true;
+    }
+    void find_shards([[maybe_unused]] std::vector<Shards>& found) const override {
+      if constexpr (requires { transform.find_shards(found); })
+        transform.find_shards(found);
+      else if constexpr (HasFields<T>)
+        visit_fields("", transform, ShardsFinder{found});
+    }
     void describe(std::string_view path, Settings& out) const override {
       if constexpr (DescribesItself<T>) {
         transform.describe(path, out);
@@ -132,6 +153,7 @@ struct Chain {
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
   void remember(State& state) const;
   bool decides_non_finite() const;
+  bool may_refuse() const;
 };
 
 /// `chain(ClipByValue{-1, 1}, ClipByGlobalNorm{.clip_norm = 5})`; with nothing in it, no change.

@@ -12,6 +12,7 @@
 
 namespace rein {
 
+class Communicator;
 class Variables;
 
 /// How a new variable gets its numbers: fills `out`, the row-major elements of a `shape` array. The
@@ -93,6 +94,12 @@ class Variables {
   Buffer block_;
 };
 
+/// Of which variables other ranks hold parts: see rein/process/shards.h.
+struct Partial {
+  Communicator* communicator = nullptr;
+  std::vector<size_t> variables{};
+};
+
 /// The gradients of all `Variables` as one step knows them: dense ones are views into one block of
 /// the same layout, absent ones are not read. A factor that is still to be multiplied (a clip by
 /// norm sets it instead of making a pass of its own) waits in `scale`.
@@ -151,7 +158,8 @@ class Gradients {
   Gradient get(size_t index) const;
 
   double scale = 1;
-  ThreadTeam* team = nullptr;  // who may help with the work; none: the caller's thread alone
+  ThreadTeam* team = nullptr;        // who may help with the work; none: the caller's thread alone
+  const Partial* partial = nullptr;  // none: nobody else holds a part of anything
 
  private:
   const Layout* layout_;

@@ -18,15 +18,27 @@ ClipUpdates::State ClipUpdates::init(const Variables& variables) const {
   State state;
   state.rule = init_inside(name, rule, variables);
   state.clip = clip.init(variables);
+  prepare(state);
   return state;
+}
+
+void ClipUpdates::prepare(State& state) const {
+  if (!clip.may_refuse()) return;
+  state.before.clear();
+  state.rule.pack(state.before);
 }
 
 void ClipUpdates::deltas(Gradients& all, State& state, const Variables& variables,
                          StepInfo& info) const {
   info.step = state.steps;
-  if (info.skip) return;
-  clip.update(all, state.clip, variables, info);
-  if (!info.skip) clip.remember(state.clip);
+  if (!info.skip) clip.update(all, state.clip, variables, info);
+}
+
+void ClipUpdates::take_back(State& state) const {
+  --state.steps;
+  if (!clip.may_refuse()) return;
+  state.before.rewind();
+  state.rule.unpack(state.before);
 }
 
 }  // namespace rein

@@ -15,10 +15,11 @@ namespace rein {
 /// The first is optax.chain(adam(..), clip_by_block_rms(..)) (Adafactor limits its update by the
 /// same formula, before the learning rate), the second Kaldi's UpdateNnetWithMaxChange. What the
 /// rule remembers knows nothing of the clip. Limits that follow the step count the steps of the
-/// rule. A transform that asks to skip leaves the parameters alone, and StepInfo says so, though
-/// the rule has counted (and a Rollback took it for a fine step); one that throws does so before
-/// they change, but after the rule has counted. Sparse gradients: a rule that moves their rows
-/// alone gives deltas that are those rows. Two more passes over memory, no memory of its own.
+/// rule. A transform that asks to skip, or throws, leaves everything as it was, and StepInfo says
+/// so (though a Rollback took it for a fine step). Sparse gradients: a rule that moves their rows
+/// alone gives deltas that are those rows. Two more passes over memory; and a copy of what the rule
+/// remembers, in every step, if the clip may refuse one (AnyTransform::may_refuse: CheckFinite and
+/// functions of your own do, other clips do not).
 struct ClipUpdates {
   static constexpr std::string_view name = "ClipUpdates";
   AnyRule rule;
@@ -28,6 +29,7 @@ struct ClipUpdates {
     AnyRule::State rule;
     AnyTransform::State clip;
     int64_t steps = 0;
+    Packed before;  // of the rule, if the clip may refuse a step
     template <class Self, class F>
     static void fields(Self& self, F&& f) {
       f("rule", self.rule);
@@ -36,10 +38,14 @@ struct ClipUpdates {
     }
   };
   /// Throws InvalidArgument for a rule that moves parameters other than by deltas: WeightAverage
-  /// and Lookahead go around this one, and ScheduleFreeAdamW alone.
+  /// and Lookahead go around this one, and ScheduleFreeAdamW alone; and, if the clip may refuse a
+  /// step, for one that does not list what it remembers.
   State init(const Variables& variables) const;
+  void prepare(State& state) const;
   void begin(State& state, const Gradients&) const { ++state.steps; }
   void deltas(Gradients& all, State& state, const Variables& variables, StepInfo& info) const;
+  void remember(State& state) const { clip.remember(state.clip); }
+  void take_back(State& state) const;
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {

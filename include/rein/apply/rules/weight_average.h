@@ -49,6 +49,7 @@ struct WeightAverage {
   };
   State init(const Variables& variables) const;
   void begin(State& state, const Gradients&) const { ++state.steps; }
+  void take_back(State& state) const { --state.steps; }
   void before(State& state, const Variables& variables) const;
   template <class T>
   void after(State& state, std::span<T> parameters, ThreadTeam& team) const;
@@ -91,6 +92,7 @@ struct Lookahead {
   };
   State init(const Variables& variables) const;
   void begin(State& state, const Gradients&) const { ++state.steps; }
+  void take_back(State& state) const { --state.steps; }
   void before(State& state, const Variables& variables) const;
   template <class T>
   void after(State& state, std::span<T> parameters, ThreadTeam& team) const;
