@@ -26,6 +26,7 @@ INSTANTIATE_TEST_SUITE_P(Lstm, LstmOfSizes,
                                          LstmSizes{20, 50, 11, 64},   // tiles of unlike size
                                          LstmSizes{28, 128, 28, 32},  // eight tiles
                                          LstmSizes{2, 64, 200, 130},  //
+                                         LstmSizes{2, 3, 1200, 110},  // x multiplied ahead
                                          LstmSizes{3, 2, 90, 520}));  // few rows, many units
 
 TEST_P(LstmOfSizes, FusedAgreesWithThePlainTwinInDouble) {

@@ -164,6 +164,8 @@ INSTANTIATE_TEST_SUITE_P(Sizes, NarrowLstm,
                                          LstmSizes{3, 0, 2, 4}, LstmSizes{5, 2, 3, 17},
                                          LstmSizes{3, 5, 31, 33}, LstmSizes{5, 50, 11, 64},
                                          LstmSizes{3, 40, 70, 130},
+                                         LstmSizes{20, 16, 600, 40},  // two spans of rows
+                                         LstmSizes{2, 3, 1200, 110},  // x multiplied ahead
                                          LstmSizes{3, 3, 40, 280}));  // threads share units
 
 // What docs/precision.md promises of the length of the error over that of the result: a few

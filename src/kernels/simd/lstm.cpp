@@ -18,11 +18,43 @@ namespace {
 // when there are too few rows for each to have some, or so few that weights beyond the second-level
 // cache would have to come for each of them.
 bool shares_units(const ThreadTeam& team, const LstmSizes& s) {
-  constexpr int64_t kSecondLevel = int64_t{1} << 20;
   if (team.size() == 1 || blocks_of(s.units) <= panels_a_task(s, 4)) return false;
   const int64_t weights = (s.inputs + s.units) * 4 * s.units * int64_t{sizeof(float)};
   return s.batch < 2 * kTileRows ||
          (weights > kSecondLevel && s.batch < 4 * kTileRows * team.size());
+}
+
+// Whether x is multiplied for all steps ahead, a panel at a time: when its weights alone exceed the
+// second-level cache, they would have to come anew for each step. It changes no bit, for sums wait
+// in memory as they are.
+bool multiplies_ahead(const LstmSizes& s) {
+  return s.inputs * 4 * s.units * int64_t{sizeof(float)} > kSecondLevel;
+}
+
+// R rows of all steps: bias and x, to where their gates will stand.
+struct AheadTile {
+  const LstmSizes& s;
+  const LstmForward<float>& f;
+  const float *weights, *biases;
+  int64_t p;
+
+  template <int R>
+  HWY_INLINE void tile(int64_t row) const {
+    const Floats d;
+    Vector z[R * 4];
+    for (int i = 0; i < R * 4; ++i) z[i] = hn::LoadU(d, biases + p * kGates + (i % 4) * kLanes);
+    multiply<R, 4>(z, f.x + row * s.inputs, s.inputs, 1,
+                   weights + p * (s.inputs + s.units) * kGates, s.inputs);
+    float* gates = f.gates + (p * s.steps * s.batch + row) * kGates;
+    for (int i = 0; i < R * 4; ++i) hn::StoreU(z[i], d, gates + i * kLanes);
+  }
+};
+
+void multiply_ahead(ThreadTeam& team, const LstmSizes& s, const LstmForward<float>& f,
+                    const float* weights, const float* biases) {
+  team.run(panels_of(s.units), [&](int64_t p) HWY_ATTR {
+    for_row_blocks(0, s.steps * s.batch, AheadTile{s, f, weights, biases, p});
+  });
 }
 
 // Tiles of one step: R rows of one panel, from sums to c and h.
@@ -30,21 +62,26 @@ struct ForwardTile {
   const LstmSizes& s;
   const LstmForward<float>& f;
   const float *weights, *biases;
+  bool ahead;
   int64_t t, p;
 
   template <int R>
   HWY_INLINE void tile(int64_t row) const {
     const Floats d;
     Vector z[R * 4];
-    const float* bias = biases + p * kGates;
-    for (int i = 0; i < R * 4; ++i) z[i] = hn::LoadU(d, bias + (i % 4) * kLanes);
+    float* gates = f.gates + ((p * s.steps + t) * s.batch + row) * kGates;
     const float* w = weights + p * (s.inputs + s.units) * kGates;
-    multiply<R, 4>(z, f.x + (t * s.batch + row) * s.inputs, s.inputs, 1, w, s.inputs);
+    if (ahead) {
+      for (int i = 0; i < R * 4; ++i) z[i] = hn::LoadU(d, gates + i * kLanes);
+    } else {
+      const float* bias = biases + p * kGates;
+      for (int i = 0; i < R * 4; ++i) z[i] = hn::LoadU(d, bias + (i % 4) * kLanes);
+      multiply<R, 4>(z, f.x + (t * s.batch + row) * s.inputs, s.inputs, 1, w, s.inputs);
+    }
     const float* h = t == 0 ? f.h0 : f.outputs + (t - 1) * s.batch * s.units;
     multiply<R, 4>(z, h + row * s.units, s.units, 1, w + s.inputs * kGates, s.units);
 
     // Through memory, so that the gates have all registers to themselves.
-    float* gates = f.gates + ((p * s.steps + t) * s.batch + row) * kGates;
     for (int i = 0; i < R * 4; ++i) hn::StoreU(z[i], d, gates + i * kLanes);
     Vector c[R];
     for (int r = 0; r + 2 <= R; r += 2) cells<2>(row + r, gates + r * kGates, c + r);
@@ -77,20 +114,22 @@ struct ForwardTile {
 
 // One group of rows through all steps: nobody waits for anybody.
 void forward_rows(const LstmSizes& s, const LstmForward<float>& f, const float* weights,
-                  const float* biases, int64_t from, int64_t to) {
+                  const float* biases, bool ahead, int64_t from, int64_t to) {
   for (int64_t t = 0; t < s.steps; ++t)
-    for (int64_t p = 0; p < panels_of(s.units); ++p)
-      for_row_blocks(from, to, ForwardTile{s, f, weights, biases, t, p});
+    to_and_fro(t, 0, panels_of(s.units), [&](int64_t p) HWY_ATTR {
+      for_row_blocks(from, to, ForwardTile{s, f, weights, biases, ahead, t, p});
+    });
 }
 
 // All rows through all steps, the panels of each step shared out.
 void forward_panels(ThreadTeam& team, const LstmSizes& s, const LstmForward<float>& f,
-                    const float* weights, const float* biases) {
+                    const float* weights, const float* biases, bool ahead) {
   for (int64_t t = 0; t < s.steps; ++t)
     team.run_ranges(panels_of(s.units), panels_a_task(s, 1),
                     [&](int64_t begin, int64_t end) HWY_ATTR {
-                      for (int64_t p = begin; p < end; ++p)
-                        for_row_blocks(0, s.batch, ForwardTile{s, f, weights, biases, t, p});
+                      to_and_fro(t, begin, end, [&](int64_t p) HWY_ATTR {
+                        for_row_blocks(0, s.batch, ForwardTile{s, f, weights, biases, ahead, t, p});
+                      });
                     });
 }
 
@@ -218,10 +257,12 @@ void Forward(ThreadTeam& team, const LstmSizes& s, const LstmForward<float>& f, 
   float* weights = scratch;
   float* biases = weights + panels_of(s.units) * (s.inputs + s.units) * kGates;
   pack_weights(team, s, f, weights, biases);
-  if (shares_units(team, s)) return forward_panels(team, s, f, weights, biases);
+  const bool ahead = multiplies_ahead(s);
+  if (ahead) multiply_ahead(team, s, f, weights, biases);
+  if (shares_units(team, s)) return forward_panels(team, s, f, weights, biases, ahead);
   const int64_t products = s.steps * s.batch * (s.inputs + s.units) * 4 * s.units;
   for_row_groups(team, s.batch, products, [&](int64_t from, int64_t to) HWY_ATTR {
-    forward_rows(s, f, weights, biases, from, to);
+    forward_rows(s, f, weights, biases, ahead, from, to);
   });
 }
 

@@ -138,8 +138,9 @@ inline void backward_rows(const LstmSizes& s, const LstmBackward<float>& b, cons
   begin_backward(s, b, dc, from, to);
   for (int64_t t = s.steps; t-- > 0;) {
     const BackwardStep step{s, b, weights, dc, t};
-    for (int64_t block = 0; block < blocks_of(s.units); ++block)
+    to_and_fro(t, 0, blocks_of(s.units), [&](int64_t block) HWY_ATTR {
       for_block<BackwardTile>(from, to, block, s.units, step, block);
+    });
   }
 }
 
@@ -150,8 +151,9 @@ inline void backward_blocks(ThreadTeam& team, const LstmSizes& s, const LstmBack
     const BackwardStep step{s, b, weights, dc, t};
     team.run_ranges(blocks_of(s.units), panels_a_task(s, 4),
                     [&](int64_t begin, int64_t end) HWY_ATTR {
-                      for (int64_t block = begin; block < end; ++block)
+                      to_and_fro(t, begin, end, [&](int64_t block) HWY_ATTR {
                         for_block<BackwardTile>(0, s.batch, block, s.units, step, block);
+                      });
                     });
   }
 }

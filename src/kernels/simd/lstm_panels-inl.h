@@ -26,7 +26,8 @@ namespace rein::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr int64_t kGates = 4 * kLanes;  // columns of a panel of gates
+constexpr int64_t kGates = 4 * kLanes;              // columns of a panel of gates
+constexpr int64_t kSecondLevel = int64_t{1} << 20;  // bytes of that cache for what is read again
 
 inline int64_t panels_of(int64_t units) { return (units + kLanes - 1) / kLanes; }
 
@@ -132,6 +133,13 @@ inline void pack_transposed(ThreadTeam& team, const LstmSizes& s, const float* k
       transpose(rows, units, kernel + (4 * block * kGates + g) * s.units + p * kLanes, 4 * s.units,
                 to + g * kLanes * columns, columns);
   });
+}
+
+// f(i) for [first, last), every second step in reverse: it begins with the weights that the step
+// before it used last, which the second-level cache still holds.
+template <class F>
+HWY_INLINE void to_and_fro(int64_t t, int64_t first, int64_t last, const F& f) {
+  for (int64_t i = first; i < last; ++i) f(t % 2 == 0 ? i : first + last - 1 - i);
 }
 
 // How many of `wide` panels of one step are worth handing to a thread: a few microseconds of work.

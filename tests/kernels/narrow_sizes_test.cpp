@@ -1,0 +1,124 @@
+// Narrow products of every width, each array against memory that cannot be touched.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "kernels/guarded.h"
+#include "kernels/lstm_problem.h"
+#include "rein/kernels/narrow.h"
+
+namespace rein::kernels {
+namespace {
+
+#ifdef REIN_SANITIZED
+constexpr int64_t kStride = 9;  // of the sizes, as in lstm_sizes_test.cpp
+#else
+constexpr int64_t kStride = 1;
+#endif
+
+template <class A, class B>
+bool same_bits(const A& a, const B& b) {
+  return a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// The matrix unit where there is one: what it reads and writes is what matters here.
+std::vector<ProductOptions> ways_to_multiply() {
+  std::vector<ProductOptions> ways;
+  for (Precision p : {Precision::bf16, Precision::bf16x3})
+    ways.push_back({p, !why_not({p}).empty()});
+  return ways;
+}
+
+template <Guard kSide>
+Guarded<std::byte, kSide> guarded_scratch(size_t bytes) {
+  return Guarded<std::byte, kSide>(bytes, Buffer::kAlignment);
+}
+
+// ---------------------------------------------------------------- products
+
+struct Sizes {
+  int64_t m, n, k;
+};
+
+template <Guard kSide>
+Guarded<float, kSide> product_of(const ProductOptions& way, const Sizes& s, Trans ta, Trans tb,
+                                 ThreadTeam& team) {
+  const auto drawn = [](int64_t n, uint64_t stream) {
+    const RandomStream random(Seed{8}, stream);
+    Guarded<float, kSide> x(static_cast<size_t>(n));
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(random.normal(i));
+    return x;
+  };
+  const auto a = drawn(s.m * s.k, 0), b = drawn(s.k * s.n, 1);
+  Guarded<float, kSide> c(static_cast<size_t>(s.m * s.n));
+  auto scratch = guarded_scratch<kSide>(narrow::gemm_scratch_bytes(way, s.m, s.n, s.k));
+  narrow::gemm(team, way, ta, tb, s.m, s.n, s.k, a.data(), ta == Trans::yes ? s.m : s.k, b.data(),
+               tb == Trans::yes ? s.k : s.n, c.data(), s.n, scratch.data());
+  EXPECT_TRUE(a.intact() && b.intact() && c.intact() && scratch.intact());
+  return c;
+}
+
+TEST(NarrowGemmOfEverySize, StaysWithinItsArrays) {
+  ThreadTeam one(1), two(2);
+  for (const ProductOptions& way : ways_to_multiply())
+    for (int64_t i = 1; i <= 70 && !testing::Test::HasFailure(); i += kStride)
+      for (Trans ta : {Trans::no, Trans::yes})
+        for (Trans tb : {Trans::no, Trans::yes}) {
+          const Sizes s{i, i * 37 % 71 + 1, i * 29 % 67 + 1};
+          SCOPED_TRACE(testing::Message() << s.m << " x " << s.n << " x " << s.k);
+          const auto end = product_of<Guard::end>(way, s, ta, tb, one);
+          const auto begin = product_of<Guard::begin>(way, s, ta, tb, two);
+          EXPECT_TRUE(same_bits(end, begin));
+        }
+}
+
+// ---------------------------------------------------------------- LSTM
+
+template <Guard kSide>
+using GuardedProblem = Problem<float, Guarded<float, kSide>>;
+
+template <Guard kSide>
+void run_guarded(GuardedProblem<kSide>& p, const ProductOptions& way, ThreadTeam& team,
+                 bool in_place) {
+  const LstmMemory memory = narrow::lstm_memory(way, p.s);
+  p.gates = Guarded<float, kSide>(static_cast<size_t>(memory.gates));
+  p.cells = Guarded<float, kSide>(static_cast<size_t>(memory.cells));
+  p.dz = Guarded<float, kSide>(static_cast<size_t>(memory.gates));
+  auto forward = guarded_scratch<kSide>(memory.forward_scratch);
+  auto backward = guarded_scratch<kSide>(memory.backward_scratch);
+  narrow::lstm_forward(team, way, p.s, p.forward(), forward.data());
+  auto arrays = p.backward();
+  if (in_place) arrays.dz = p.gates.data();
+  narrow::lstm_backward(team, way, p.s, arrays, backward.data());
+  EXPECT_TRUE(forward.intact());
+  EXPECT_TRUE(backward.intact());
+  for (const auto* a : {&p.x, &p.kernel, &p.bias, &p.h0, &p.c0, &p.d_outputs, &p.d_h, &p.d_c,
+                        &p.gates, &p.cells, &p.dz})
+    EXPECT_TRUE(a->intact());
+  for (const auto& [name, a] : p.results()) EXPECT_TRUE(a->intact()) << name;
+}
+
+// Every width up to 70 and every batch up to 50: an edge on either side of every tile.
+TEST(NarrowLstmOfEverySize, StaysWithinItsArrays) {
+  ThreadTeam one(1), two(2);
+  for (const ProductOptions& way : ways_to_multiply())
+    for (int64_t i = 1; i <= 70 && !testing::Test::HasFailure(); i += kStride) {
+      const LstmSizes s{
+          .steps = 1 + i % 3, .batch = 1 + i * 29 % 50, .inputs = i * 37 % 71, .units = i};
+      SCOPED_TRACE(testing::PrintToString(s));
+      GuardedProblem<Guard::end> end(s);
+      run_guarded(end, way, one, false);
+      GuardedProblem<Guard::begin> begin(s);
+      run_guarded(begin, way, two, true);
+      for (size_t r = 0; r < end.results().size(); ++r) {
+        const auto [name, a] = end.results()[r];
+        EXPECT_TRUE(same_bits(*a, *begin.results()[r].second)) << name;
+        for (float x : *a) EXPECT_TRUE(std::isfinite(x)) << name;  // all of it was written
+      }
+    }
+}
+
+}  // namespace
+}  // namespace rein::kernels
