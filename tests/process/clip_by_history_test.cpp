@@ -200,6 +200,17 @@ TEST(AdaGC, AbsentAndZeroGradientsAreNotRemembered) {
   expect_near(steps.step(Lists{{6, 8}, {200}}), {{3, 4}, {100}});
 }
 
+TEST(AdaGC, ANormThatIsNotFiniteIsNotRemembered) {
+  for (const int64_t warmup : {1, 5})
+    for (const double bad : {kInf, kNaN}) {
+      Steps steps(AdaGC{.lambda_rel = 1, .lambda_abs = kInf, .beta = 0.5, .warmup = warmup}, {{2}});
+      steps.step(Lists{{3, 4}});  // gamma 5
+      EXPECT_EQ(steps.step(Lists{{bad, 1}})[0][1], 1);
+      for (int64_t t = 2; t < warmup; ++t) steps.step(Lists{{3, 4}});
+      expect_near(steps.step(Lists{{6, 8}}), {{3, 4}});
+    }
+}
+
 // ---------------------------------------------------------------- spikes
 
 TEST(ClipSpikes, NumbersFarAboveTheirOwnAverage) {

@@ -193,10 +193,13 @@ TEST_F(Poisoned, TooManySkipsInARowEndIt) {
     EXPECT_FALSE(train(model.x, model.y, model.ids).skip);  // a fine one ends the row
   }
   for (int i = 0; i < 2; ++i) train(bad, model.y, model.ids);
-  EXPECT_NE(non_finite_error([&] {
-              train(bad, model.y, model.ids);
-            }).find("2 steps before it were skipped"),
-            std::string::npos);
+  Step resumed = record(healthy.cost(), healthy.vars, chain(CheckFinite{.most_skips = 2}), Adam{});
+  resumed.load_state(train.state());
+  for (Step* step : {&train, &resumed})
+    EXPECT_NE(non_finite_error([&] {
+                (*step)(bad, model.y, model.ids);
+              }).find("2 steps before it were skipped"),
+              std::string::npos);
 }
 
 TEST_F(Poisoned, LargeStepsAreSkippedToo) {

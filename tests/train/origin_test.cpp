@@ -6,61 +6,71 @@
 #include <cmath>
 #include <limits>
 
+#include "process/numbers.h"
 #include "rein/rein.h"
 
 namespace rein {
 namespace {
 
-constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr int64_t kSteps = 28, kBatch = 7, kStep = 17, kExample = 5;
 
 // x has two numbers a step: +1 and 1, but -1 and 0 at the one place. Layer 0 forgets at once and
 // passes them on as +-tanh(1) and tanh(tanh(1)) or 0. Layer 1 counts: its cell grows by 1 a step.
-class TwoLayers : public testing::Test {
+class TwoLayers : public testing::TestWithParam<DType> {
  protected:
   TwoLayers() {
+    // Times 1.1 it is past the largest number.
+    const double large = GetParam() == DType::float32 ? 3.4e38 : 1.79e308;
     BasicLSTMCell first(vars, "rnn_0", 2, 2), second(vars, "rnn_1", 2, 1);
     cells = std::make_unique<MultiRNNCell>(std::vector<std::shared_ptr<const RNNCell>>{
         std::make_shared<BasicLSTMCell>(first), std::make_shared<BasicLSTMCell>(second)});
     for (const char* name : {"rnn_0/kernel", "rnn_1/kernel", "rnn_0/bias", "rnn_1/bias"})
-      set(name, Tensor(vars.at(name).shape()));
+      vars.assign(vars.at(name), Tensor(vars.at(name).spec()));
     // Columns i0 i1, j0 j1, f0 f1, o0 o1; rows x0, x1, h0, h1. The forget bias adds 1 to f.
-    Tensor kernel(vars.at("rnn_0/kernel").shape());
-    kernel.flat<float>()[0 * 8 + 2] = 20;  // x0 -> j0
-    kernel.flat<float>()[1 * 8 + 3] = 1;   // x1 -> j1
+    std::vector<double> kernel(4 * 8);
+    kernel[0 * 8 + 2] = 20;  // x0 -> j0
+    kernel[1 * 8 + 3] = 1;   // x1 -> j1
     set("rnn_0/kernel", kernel);
-    set("rnn_0/bias", Tensor::of<float>({8}, {20, 20, 0, 0, -200, -200, 20, 20}));
-    const float seen = std::tanh(1.0f);
-    second_kernel = Tensor(vars.at("rnn_1/kernel").shape());  // rows h0, h1 of layer 0, h
-    second_kernel.flat<float>()[1] = 20 / seen;               // j: +20, or -20 at the place
-    second_kernel.flat<float>()[2] = 11.225f / seen;          // f: +20, or -2.45
+    set("rnn_0/bias", {20, 20, 0, 0, -1000, -1000, 20, 20});
+    const double seen = std::tanh(1.0);
+    second_kernel[1] = 20 / seen;      // h0 -> j: +20, or -20 at the place
+    second_kernel[2] = 11.225 / seen;  // f: +20, or -2.45
     set("rnn_1/kernel", second_kernel);
-    set("rnn_1/bias", Tensor::of<float>({4}, {20, 0, 8.775f - 1, 20}));
+    set("rnn_1/bias", {20, 0, 8.775 - 1, 20});
 
     for (int64_t t = 0; t < kSteps; ++t)
       for (int64_t b = 0; b < kBatch; ++b) {
         const bool here = t == kStep && b == kExample;
-        float* at = x.flat<float>().data() + (t * kBatch + b) * 2;
-        at[0] = here ? -1.0f : 1.0f;
-        at[1] = here ? 0.0f : 1.0f;
-        upstream.flat<float>()[static_cast<size_t>(t * kBatch + b)] = here ? 3.4e38f : 0.0f;
+        x.insert(x.end(), {here ? -1.0 : 1.0, here ? 0.0 : 1.0});
+        upstream.push_back(here ? large : 0);
       }
   }
-  void set(const char* name, const Tensor& value) { vars.assign(vars.at(name), value); }
+  void set(const char* name, const std::vector<double>& value) {
+    vars.assign(vars.at(name), tensor(vars.at(name).shape(), value, GetParam()));
+  }
+  std::vector<Tensor> inputs(const std::vector<double>& in, const std::vector<double>& up) const {
+    return {tensor({kSteps, kBatch, 2}, in, GetParam()),
+            tensor({kSteps, kBatch, 1}, up, GetParam())};
+  }
 
   Step step() {
     const auto cost = [this](Value in, Value up) {
-      const Value zero0 = in.graph().constant(Tensor({kBatch, 2}));
-      const Value zero1 = in.graph().constant(Tensor({kBatch, 1}));
+      const Value zero0 = in.graph().constant(Tensor({kBatch, 2}, GetParam()));
+      const Value zero1 = in.graph().constant(Tensor({kBatch, 1}, GetParam()));
       return reduce_sum(cells->sequence(in, {{zero0, zero0, zero1, zero1}}).outputs * up);
     };
     return record(cost, vars, chain(), GradientDescent{});
   }
 
-  Variables vars;
+  Variables vars{Seed{}, GetParam()};
   std::unique_ptr<MultiRNNCell> cells;
-  Tensor x{{kSteps, kBatch, 2}}, upstream{{kSteps, kBatch, 1}}, second_kernel;
+  std::vector<double> x, upstream;  // [kSteps, kBatch, 2], [kSteps, kBatch, 1]
+  const std::vector<double> none = std::vector<double>(kSteps * kBatch);
+  std::vector<double> second_kernel = std::vector<double>(3 * 4);  // rows h0, h1 of layer 0, h
 };
+INSTANTIATE_TEST_SUITE_P(Types, TwoLayers, testing::Values(DType::float32, DType::float64),
+                         [](const auto& type) { return std::string(to_string(type.param)); });
 
 void expect_place(const NonFiniteOrigin& origin, const char* gate) {
   EXPECT_EQ(origin.layer, "rnn_1");
@@ -71,16 +81,14 @@ void expect_place(const NonFiniteOrigin& origin, const char* gate) {
   EXPECT_EQ(origin.place.unit, 0);
 }
 
-TEST_F(TwoLayers, AFiniteBatchHasNoOrigin) {
-  const Tensor inputs[] = {x, Tensor(upstream.spec())};
-  EXPECT_FALSE(step().find_non_finite(inputs));
+TEST_P(TwoLayers, AFiniteBatchHasNoOrigin) {
+  EXPECT_FALSE(step().find_non_finite(inputs(x, none)));
 }
 
-TEST_F(TwoLayers, ForwardIsNamedByLayerGateStepAndExample) {
-  second_kernel.flat<float>()[1 * 4 + 2] = kInf;  // h1 of layer 0 -> f: infinity times 0 is NaN
+TEST_P(TwoLayers, ForwardIsNamedByLayerGateStepAndExample) {
+  second_kernel[1 * 4 + 2] = kInf;  // h1 of layer 0 -> f: infinity times 0 is NaN
   set("rnn_1/kernel", second_kernel);
-  const Tensor inputs[] = {x, Tensor(upstream.spec())};
-  const auto origin = step().find_non_finite(inputs);
+  const auto origin = step().find_non_finite(inputs(x, none));
   ASSERT_TRUE(origin);
   EXPECT_EQ(origin->pass, NonFiniteOrigin::Pass::forward);
   EXPECT_EQ(origin->op, "lstm");
@@ -91,10 +99,9 @@ TEST_F(TwoLayers, ForwardIsNamedByLayerGateStepAndExample) {
       << origin->text();
 }
 
-// dz of f is dh o (1 - tanh(c)^2) c_before f (1 - f) = 3.4e38 times 1.1: past the largest float.
-TEST_F(TwoLayers, BackwardIsNamedByLayerGateStepAndExample) {
-  const Tensor inputs[] = {x, upstream};
-  const auto origin = step().find_non_finite(inputs);
+// dz of f is dh o (1 - tanh(c)^2) c_before f (1 - f) = dh times 1.1.
+TEST_P(TwoLayers, BackwardIsNamedByLayerGateStepAndExample) {
+  const auto origin = step().find_non_finite(inputs(x, upstream));
   ASSERT_TRUE(origin);
   EXPECT_EQ(origin->pass, NonFiniteOrigin::Pass::backward);
   EXPECT_EQ(origin->op, "lstm_grad");
@@ -102,15 +109,14 @@ TEST_F(TwoLayers, BackwardIsNamedByLayerGateStepAndExample) {
   EXPECT_TRUE(origin->bad_variables.empty());
 }
 
-TEST_F(TwoLayers, InputsAndOtherOpsAreNamedToo) {
+TEST_P(TwoLayers, InputsAndOtherOpsAreNamedToo) {
   Step train = step();
-  Tensor bad = x.clone();
-  bad.flat<float>()[(3 * kBatch + 2) * 2 + 1] = kInf;
-  const Tensor inputs[] = {bad, upstream};
-  const auto input = train.find_non_finite(inputs);
+  x[(3 * kBatch + 2) * 2 + 1] = kInf;
+  const auto input = train.find_non_finite(inputs(x, upstream));
   ASSERT_TRUE(input);
   EXPECT_EQ(input->pass, NonFiniteOrigin::Pass::input);
-  EXPECT_EQ(input->text(), "input 0 (float32 [28, 7, 2]) is inf at [3, 2, 1]");
+  EXPECT_EQ(input->text(),
+            "input 0 (" + std::string(to_string(GetParam())) + " [28, 7, 2]) is inf at [3, 2, 1]");
 
   Variables other;
   const Variable w = other.add("w", {2}, constant(3e38));
