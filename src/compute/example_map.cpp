@@ -50,12 +50,8 @@ bool same_kind(const Graph::Node& a, const Graph::Node& b) {
          });
 }
 
-// Attributes of ops that only move numbers are shapes.
 bool same_attributes(const Graph::Node& a, const Graph::Node& b) {
-  constexpr std::string_view kMoves[] = {"reshape", "broadcast_to", "slice",  "pad",
-                                         "split",   "concat",       "rejoin", "scatter_rows"};
-  return std::ranges::count(kMoves, a.op->name) > 0 ||
-         a.op->equal(a.attributes.get(), b.attributes.get());
+  return a.op->attributes_are_shapes || a.op->equal(a.attributes.get(), b.attributes.get());
 }
 
 std::string place(const Graph::Node& node) {

@@ -302,6 +302,21 @@ struct Unknown {
   }
 };
 
+// Its attribute follows the size of the batch.
+template <bool kSaysSo>
+struct OfShape {
+  Shape shape;
+  static constexpr std::string_view name = kSaysSo ? "test_of_shape" : "test_of_other_shape";
+  static constexpr std::string_view no_gradient = "a test";
+  static constexpr bool attributes_are_shapes = kSaysSo;
+  bool operator==(const OfShape&) const = default;
+  Spec infer(Specs in) const { return {shape, in[0].dtype}; }
+  std::vector<Examples> examples(const BatchQuery& b) const { return {b.at[0]}; }
+  void forward(const Run&, Ins in, Outs out) const {
+    std::copy_n(in[0].as<double>(), in[0].size(), out[0].as<double>());
+  }
+};
+
 TEST(ExamplesOneByOne, WhereTheyCannotBeToldApartAndStepSaysWhy) {
   const auto loss = [](const Weights& w, Value x) {
     return reduce_sum(square(matmul(x, w.w)), {.axes = {1}}) + reduce_sum(x * w.v, {.axes = {1}});
@@ -311,6 +326,14 @@ TEST(ExamplesOneByOne, WhereTheyCannotBeToldApartAndStepSaysWhy) {
               return loss(w, apply(Unknown{}, {x}, Where::here()));
             }),
             "test_unknown does not keep the examples of the loss apart");
+  EXPECT_EQ(why_of([&](const Weights& w, Value x) {
+              return loss(w, apply(OfShape<false>{x.shape()}, {x}, Where::here()));
+            }),
+            "test_of_other_shape has other attributes for a batch of another size");
+  EXPECT_EQ(why_of([&](const Weights& w, Value x) {
+              return loss(w, apply(OfShape<true>{x.shape()}, {x}, Where::here()));
+            }),
+            "");
   EXPECT_EQ(why_of([&](const Weights& w, Value x) {
               return loss(w, x) * stop_gradient(dropout(ones({{1}, x.dtype()}, x.graph()), 0));
             }),

@@ -131,6 +131,8 @@ InvalidArgument rule_error(std::string_view op, std::string_view what, Specs got
 ///  - `std::vector<Examples> examples(const BatchQuery& b) const`: where they are in each result;
 ///    nothing if results mix them. Without it examples are lost track of, as they should be in an
 ///    op that draws random numbers;
+///  - `static constexpr bool attributes_are_shapes = true`, where they may follow the size of a
+///    batch: examples are then kept apart whatever they are, by the shapes of the results alone;
 ///  - `std::optional<SequencePlace> locate(Ins in, Outs out) const`: after `forward` has made
 ///    numbers that are not finite, where in a sequence the first one arose.
 template <class T>
@@ -151,6 +153,7 @@ concept OpDef = std::equality_comparable<T> &&
 struct OpRecord {
   std::string_view name;
   std::string_view no_gradient;  // empty: there is a rule
+  bool attributes_are_shapes = false;
   std::vector<Spec> (*infer)(const void* op, Specs in);
   void (*forward)(const void* op, const Run& run, Ins in, Outs out);
   Cotangents (*vjp)(const void* op, const Backward& b);
@@ -175,6 +178,7 @@ template <OpDef T>
 constexpr OpRecord make_record() {
   OpRecord r{};
   r.name = T::name;
+  r.attributes_are_shapes = requires { requires T::attributes_are_shapes; };
   r.infer = [](const void* op, Specs in) {
     auto specs = static_cast<const T*>(op)->infer(in);
     if constexpr (std::same_as<decltype(specs), Spec>)

@@ -11,6 +11,7 @@ namespace {
 
 struct Reshape {
   static constexpr std::string_view name = "reshape";
+  static constexpr bool attributes_are_shapes = true;
   Shape shape;  // one size may be -1
   bool operator==(const Reshape&) const = default;
 
@@ -95,6 +96,7 @@ struct Transpose {
 
 struct BroadcastTo {
   static constexpr std::string_view name = "broadcast_to";
+  static constexpr bool attributes_are_shapes = true;
   Shape shape;
   bool operator==(const BroadcastTo&) const = default;
 

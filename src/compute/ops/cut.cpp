@@ -26,6 +26,7 @@ std::vector<Examples> from_whole_batches(ExampleAxis at, int64_t batch,
 
 struct Slice {
   static constexpr std::string_view name = "slice";
+  static constexpr bool attributes_are_shapes = true;
   std::vector<int64_t> begin, size;  // a size of -1: to the end
   bool operator==(const Slice&) const = default;
 
@@ -81,6 +82,7 @@ struct Slice {
 
 struct Pad {
   static constexpr std::string_view name = "pad";
+  static constexpr bool attributes_are_shapes = true;
   std::vector<Padding> paddings;
   bool operator==(const Pad&) const = default;
 

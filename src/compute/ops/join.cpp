@@ -45,6 +45,7 @@ std::vector<Examples> examples_of_joined(const BatchQuery& b, int axis, const Sh
 // Puts each argument at its start along the axis, zeros into what is left open.
 struct Concat {
   static constexpr std::string_view name = "concat";
+  static constexpr bool attributes_are_shapes = true;
   int axis = 0;
   std::vector<int64_t> starts;  // empty: nothing is left open
   int64_t total = 0;
@@ -114,6 +115,7 @@ struct Concat {
 
 struct Split {
   static constexpr std::string_view name = "split";
+  static constexpr bool attributes_are_shapes = true;
   int axis = 0;
   int64_t pieces = 0;          // equal ones, or
   std::vector<int64_t> sizes;  // pieces of these sizes
@@ -205,6 +207,7 @@ struct Split {
 // so that gradients reach whoever holds one of them.
 struct Rejoin {
   static constexpr std::string_view name = "rejoin";
+  static constexpr bool attributes_are_shapes = true;
   int axis = 0;
   int64_t offset = 0;
   bool operator==(const Rejoin&) const = default;

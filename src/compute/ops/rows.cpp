@@ -56,6 +56,7 @@ struct Gather {
 
 struct ScatterRows {
   static constexpr std::string_view name = "scatter_rows";
+  static constexpr bool attributes_are_shapes = true;
   Shape shape;
   bool operator==(const ScatterRows&) const = default;
 
