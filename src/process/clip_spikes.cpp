@@ -1,6 +1,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "process/check.h"
 #include "process/measured.h"
@@ -11,46 +12,20 @@ namespace rein {
 
 static_assert(Transform<ClipSpikes>);
 
-namespace {
-
-struct SpikeNumbers {
-  double root_theta, beta2;
-};
-
-// In place, with what is remembered of the same places, and will be; whether anything changed.
-template <class T>
-bool clip_spikes(std::span<T> x, const T* root, T* coming, SpikeNumbers numbers) {
-  bool changed = false;
-  for (size_t j = 0; j < x.size(); ++j) {
-    const auto g = static_cast<double>(x[j]), r = static_cast<double>(root[j]);
-    const double most = numbers.root_theta * r, size = std::abs(g);
-    const bool spike = r > 0 && size > most;
-    const double left = spike ? std::copysign(most, g) : g;
-    changed |= spike;
-    x[j] = spike ? static_cast<T>(left) : x[j];
-    const double square = numbers.beta2 * r * r + (1 - numbers.beta2) * left * left;
-    // What is not finite is not remembered; nor are doubles whose square is not.
-    coming[j] =
-        square <= std::numeric_limits<double>::max() ? static_cast<T>(std::sqrt(square)) : root[j];
-  }
-  return changed;
-}
-
-}  // namespace
-
 ClipSpikes::State ClipSpikes::init(const Variables& variables) const {
   check_range(name, "theta", theta, 0, std::numeric_limits<double>::max());
   check_range(name, "beta2", beta2, 0, 1);
   return {.root = Slot("spike_root", variables),
           .coming = Slot("spike_root", variables),
           .pieces = {},
+          .all = false,
           .before = Norms(variables),
           .after = Norms(variables)};
 }
 
 void ClipSpikes::update(Gradients& gradients, State& state, const Variables&,
                         StepInfo& info) const {
-  const SpikeNumbers settings{std::sqrt(theta), beta2};
+  const kernels::SpikeNumbers settings{std::sqrt(theta), beta2};
   std::atomic<bool> changed = false;
   visit_float(gradients.dtype(), [&](auto zero) {
     using T = decltype(zero);
@@ -59,6 +34,7 @@ void ClipSpikes::update(Gradients& gradients, State& state, const Variables&,
     const T* const root = state.root.data<T>();
     T* const coming = state.coming.data<T>();
     state.pieces.clear();
+    state.all = true;
     const auto will_be_written = [&](size_t offset, size_t n) {
       state.pieces.push_back({offset * sizeof(T), n * sizeof(T)});
     };
@@ -66,12 +42,16 @@ void ClipSpikes::update(Gradients& gradients, State& state, const Variables&,
       const Norms::Block& block = state.before.blocks[b];
       const size_t offset = gradients.layout().entries[block.variable].offset + block.begin;
       state.before.of_block[b] = block_norm(std::span<const T>(x));
-      if (clip_spikes(x, root + offset, coming + offset, settings)) changed = true;
-      state.after.of_block[b] = block_norm(std::span<const T>(x));
+      state.after.of_block[b] = state.before.of_block[b];
+      if (kernels::clip_spikes(x.data(), root + offset, coming + offset, settings, x.size())) {
+        changed = true;
+        state.after.of_block[b] = block_norm(std::span<const T>(x));
+      }
     });
     join_blocks<T>(state.before, gradients);
     for (size_t i = 0; i < gradients.size(); ++i) {
       const size_t first = gradients.layout().entries[i].offset;
+      state.all &= gradients.kind(i) == Gradients::Kind::dense;
       if (gradients.kind(i) == Gradients::Kind::absent) continue;
       const auto x = gradients.stored<T>(i);
       if (gradients.kind(i) == Gradients::Kind::dense) {
@@ -83,7 +63,7 @@ void ClipSpikes::update(Gradients& gradients, State& state, const Variables&,
       for (size_t k = 0; k < rows.size(); ++k) {
         const size_t offset = first + static_cast<size_t>(rows[k]) * width;
         will_be_written(offset, width);
-        if (clip_spikes(x.subspan(k * width, width), root + offset, coming + offset, settings))
+        if (kernels::clip_spikes(&x[k * width], root + offset, coming + offset, settings, width))
           changed = true;
       }
     }
@@ -95,6 +75,7 @@ void ClipSpikes::update(Gradients& gradients, State& state, const Variables&,
 }
 
 void ClipSpikes::remember(State& state) const {
+  if (std::exchange(state.all, false)) return std::swap(state.root, state.coming);
   for (const auto& [begin, size] : state.pieces)
     std::memcpy(state.root.data<std::byte>() + begin, state.coming.data<std::byte>() + begin, size);
 }

@@ -89,6 +89,44 @@ TEST(ClipInPlace, TheLowerBoundWins) {
   for (float v : x) EXPECT_EQ(v, 2);
 }
 
+TEST(ClipSpikes, AgreesWithThePlainTwinToTheBit) {
+  for_each_target([](const char* target) {
+    SCOPED_TRACE(target);
+    bool spikes = false;
+    for (float size : {1.0f, 1e-30f, 1e30f})
+      for (size_t n = 0; n <= 70; ++n) {
+        auto fast = numbers(n, 1), plain = fast, root = numbers(n, 2);
+        for (size_t i = 0; i < n; ++i) {
+          if (n % 2 == 0) fast[i] = plain[i] = std::isfinite(fast[i]) ? size * fast[i] : 0;
+          root[i] = std::isfinite(root[i]) ? std::abs(size * root[i]) : 0;
+        }
+        std::vector<float> fast_coming(n + 1, kGuard), plain_coming(n + 1, kGuard);
+        const SpikeNumbers a{.root_theta = 1.5, .beta2 = 0.9};
+        const bool of_fast = clip_spikes(fast.data(), root.data(), fast_coming.data(), a, n);
+        const bool of_plain =
+            ref::clip_spikes(plain.data(), root.data(), plain_coming.data(), a, n);
+        spikes |= of_plain;
+        EXPECT_EQ(of_fast, of_plain) << n;
+        expect_same_bits(fast, plain, n);
+        expect_same_bits(fast_coming, plain_coming, n);
+      }
+    EXPECT_TRUE(spikes);
+  });
+}
+
+TEST(ClipSpikes, FollowsTheFormula) {
+  std::vector<float> x{3, -3, 0.5f, 7, kInf}, coming(5);
+  const std::vector<float> root{1, 1, 1, 0, 1};
+  EXPECT_TRUE(
+      clip_spikes(x.data(), root.data(), coming.data(), {.root_theta = 2, .beta2 = 0.75}, 4));
+  EXPECT_EQ(x, (std::vector<float>{2, -2, 0.5f, 7, kInf}));
+  for (size_t i = 0; i < 4; ++i)  // the square is rounded, then its root
+    EXPECT_FLOAT_EQ(coming[i], static_cast<float>(std::sqrt(0.75 * std::pow(root[i], 2) +
+                                                            0.25 * std::pow(x[i], 2))));
+  EXPECT_TRUE(clip_spikes(&x[4], &root[4], &coming[4], {.root_theta = 2, .beta2 = 0.75}, 1));
+  EXPECT_EQ(x[4], 2);
+}
+
 TEST(AddInto, AgreesWithThePlainTwin) {
   for_each_target([](const char* target) {
     SCOPED_TRACE(target);

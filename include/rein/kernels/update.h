@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <limits>
 
 namespace rein::kernels {
 
@@ -17,6 +18,20 @@ void scale_each(const double* factors, double* x, size_t n) noexcept;
 /// x[i] = max(min(x[i], hi), lo); NaN stays NaN. Whether anything changed.
 bool clip_in_place(float* x, float lo, float hi, size_t n) noexcept;
 bool clip_in_place(double* x, double lo, double hi, size_t n) noexcept;
+
+struct SpikeNumbers {
+  double root_theta, beta2;
+};
+/// x[i] with root[i] > 0 whose size is above root_theta root[i] becomes that, with its sign; and
+/// coming[i] = sqrt(beta2 root[i]^2 + (1 - beta2) x[i]^2), root[i] where that square is not finite.
+/// Squares from `kLeastSquare` on that are finite are of the type of x, others double. Whether
+/// anything in x changed.
+template <class T>
+inline constexpr T kLeastSquare = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
+bool clip_spikes(float* x, const float* root, float* coming, const SpikeNumbers& a,
+                 size_t n) noexcept;
+bool clip_spikes(double* x, const double* root, double* coming, const SpikeNumbers& a,
+                 size_t n) noexcept;
 
 /// w[i] += d[i]
 void add_into(float* w, const float* d, size_t n) noexcept;
@@ -83,6 +98,8 @@ namespace ref {
 void scale_into(const float* x, double factor, float* out, size_t n) noexcept;
 void scale_each(const double* factors, float* x, size_t n) noexcept;
 bool clip_in_place(float* x, float lo, float hi, size_t n) noexcept;
+bool clip_spikes(float* x, const float* root, float* coming, const SpikeNumbers& a,
+                 size_t n) noexcept;
 void add_into(float* w, const float* d, size_t n) noexcept;
 void combine(double a, const float* x, double b, const float* y, float* out, size_t n) noexcept;
 void adam(float* d, float* m, float* v, const AdamNumbers& a, size_t n) noexcept;

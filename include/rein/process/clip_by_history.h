@@ -196,8 +196,8 @@ struct AdaGC {
 /// Spikes of single numbers: where g^2 > theta v, g = sign(g) sqrt(theta v); v = beta2 v +
 /// (1 - beta2) g^2, from 0, of what is left (SPAM: Huang and others 2025, arXiv 2501.06842, which
 /// takes Adam's v; its resets of the momentum are the rule's affair). Where v is 0 nothing is
-/// clipped. It remembers sqrt(v), so that nothing overflows or vanishes, twice: the coming one is
-/// copied when the step is applied. Sparse: rows that are there.
+/// clipped. It remembers sqrt(v), so that nothing overflows or vanishes, twice: the coming one
+/// takes the other's place when the step is applied. Sparse: rows that are there.
 struct ClipSpikes {
   static constexpr std::string_view name = "ClipSpikes";
   double theta = 5000;
@@ -210,6 +210,7 @@ struct ClipSpikes {
       size_t begin, size;  // bytes
     };
     std::vector<Piece> pieces;  // of `coming`, that the step has written
+    bool all = false;           // everything is in them
     Norms before, after;
     template <class Self, class F>
     static void fields(Self& self, F&& f) {

@@ -37,6 +37,26 @@ bool clip(T* x, T lo, T hi, size_t n) noexcept {
 }
 
 template <class T>
+bool spikes(T* x, const T* root, T* coming, const SpikeNumbers& a, size_t n) noexcept {
+  const T theta = static_cast<T>(a.root_theta);
+  const T beta2 = static_cast<T>(a.beta2), fresh = static_cast<T>(1 - a.beta2);
+  bool changed = false;
+  for (size_t i = 0; i < n; ++i) {
+    const T r = root[i], limit = theta * r;
+    if (r > 0 && std::abs(x[i]) > limit) x[i] = std::copysign(limit, x[i]), changed = true;
+    const T square = beta2 * r * r + fresh * x[i] * x[i];
+    if (square >= kLeastSquare<T> && square <= std::numeric_limits<T>::max()) {
+      coming[i] = std::sqrt(square);
+      continue;
+    }
+    const auto was = static_cast<double>(r), g = static_cast<double>(x[i]);
+    const double wide = a.beta2 * was * was + (1 - a.beta2) * g * g;
+    coming[i] = wide <= std::numeric_limits<double>::max() ? static_cast<T>(std::sqrt(wide)) : r;
+  }
+  return changed;
+}
+
+template <class T>
 void add(T* w, const T* d, size_t n) noexcept {
   for (size_t i = 0; i < n; ++i) w[i] += d[i];
 }
@@ -134,6 +154,15 @@ bool ref::clip_in_place(float* x, float lo, float hi, size_t n) noexcept {
 }
 bool clip_in_place(double* x, double lo, double hi, size_t n) noexcept {
   return clip(x, lo, hi, n);
+}
+
+bool ref::clip_spikes(float* x, const float* root, float* coming, const SpikeNumbers& a,
+                      size_t n) noexcept {
+  return spikes(x, root, coming, a, n);
+}
+bool clip_spikes(double* x, const double* root, double* coming, const SpikeNumbers& a,
+                 size_t n) noexcept {
+  return spikes(x, root, coming, a, n);
 }
 
 void ref::add_into(float* w, const float* d, size_t n) noexcept { add(w, d, n); }

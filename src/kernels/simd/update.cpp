@@ -24,6 +24,8 @@ namespace {
 using D = hn::ScalableTag<float>;
 using V = hn::Vec<D>;
 
+HWY_INLINE V set(D d, double x) { return hn::Set(d, static_cast<float>(x)); }
+
 void scale(const float* x, float factor, float* out, size_t n) {
   const D d;
   const V f = hn::Set(d, factor);
@@ -74,6 +76,41 @@ bool clip(float* x, float lo, float hi, size_t n) {
   return rest || !hn::AllFalse(d, changed);
 }
 
+// Where a square is too small or too large for a float, the plain twin takes the vector.
+template <bool kPrefetch>
+HWY_INLINE bool clip_each(float* x, const float* root, float* coming, const SpikeNumbers& a,
+                          size_t n) {
+  const D d;
+  const V zero = hn::Zero(d), theta = set(d, a.root_theta);
+  const V beta = set(d, a.beta2), fresh = set(d, 1 - a.beta2);
+  const V least = hn::Set(d, kLeastSquare<float>);
+  const V most = hn::Set(d, std::numeric_limits<float>::max());
+  bool changed = false;
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
+    if constexpr (kPrefetch) prefetch(root + i), prefetch(coming + i);
+    const V g = hn::LoadU(d, x + i), r = hn::LoadU(d, root + i), limit = hn::Mul(theta, r);
+    const auto spike = hn::And(hn::Gt(r, zero), hn::Gt(hn::Abs(g), limit));
+    const V left = hn::IfThenElse(spike, hn::CopySign(limit, g), g);
+    const V square = hn::Add(hn::Mul(hn::Mul(beta, r), r), hn::Mul(hn::Mul(fresh, left), left));
+    const auto held = hn::And(hn::Ge(square, least), hn::Le(square, most));
+    const auto nothing = hn::And(hn::Eq(r, zero), hn::Eq(left, zero));
+    if (!hn::AllTrue(d, hn::Or(held, nothing))) {
+      changed |= ref::clip_spikes(x + i, root + i, coming + i, a, hn::Lanes(d));
+      continue;
+    }
+    hn::StoreU(hn::Sqrt(square), d, coming + i);
+    if (hn::AllFalse(d, spike)) continue;
+    changed = true;
+    hn::StoreU(left, d, x + i);
+  }
+  return ref::clip_spikes(x + i, root + i, coming + i, a, n - i) || changed;
+}
+bool spikes(float* x, const float* root, float* coming, const SpikeNumbers& a, size_t n) {
+  return prefetch_pays() ? clip_each<true>(x, root, coming, a, n)
+                         : clip_each<false>(x, root, coming, a, n);
+}
+
 void add(float* w, const float* delta, size_t n) {
   const D d;
   size_t i = 0;
@@ -81,8 +118,6 @@ void add(float* w, const float* delta, size_t n) {
     hn::StoreU(hn::Add(hn::LoadU(d, w + i), hn::LoadU(d, delta + i)), d, w + i);
   for (; i < n; ++i) w[i] += delta[i];
 }
-
-HWY_INLINE V set(D d, double x) { return hn::Set(d, static_cast<float>(x)); }
 
 void combine_two(double a, const float* x, double b, const float* y, float* out, size_t n) {
   const D d;
@@ -268,6 +303,7 @@ namespace {
 HWY_EXPORT(scale);
 HWY_EXPORT(clip);
 HWY_EXPORT(scale_by_each);
+HWY_EXPORT(spikes);
 HWY_EXPORT(add);
 HWY_EXPORT(combine_two);
 HWY_EXPORT(adam_step);
@@ -294,6 +330,10 @@ void scale_each(const double* factors, float* x, size_t n) noexcept {
 }
 bool clip_in_place(float* x, float lo, float hi, size_t n) noexcept {
   return HWY_DYNAMIC_DISPATCH(clip)(x, lo, hi, n);
+}
+bool clip_spikes(float* x, const float* root, float* coming, const SpikeNumbers& a,
+                 size_t n) noexcept {
+  return HWY_DYNAMIC_DISPATCH(spikes)(x, root, coming, a, n);
 }
 void add_into(float* w, const float* d, size_t n) noexcept { HWY_DYNAMIC_DISPATCH(add)(w, d, n); }
 void adam(float* d, float* m, float* v, const AdamNumbers& a, size_t n) noexcept {
