@@ -7,6 +7,7 @@
 #include "apply/halves.h"
 #include "apply/parameter_writer.h"
 #include "base/flush_denormals.h"
+#include "kernels/prefetch.h"
 #include "process/pieces.h"
 #include "rein/kernels/update.h"
 
@@ -17,7 +18,7 @@ namespace {
 // Elements that go through scaling, the rule and the addition at once. So few, because then
 // gradient, slots and parameters are read from memory side by side as in one fused loop, whose
 // speed this reaches; with 2,048 a third of it is lost.
-constexpr size_t kTile = 256;
+constexpr size_t kTile = kernels::kTile;
 // Elements of a whole variable that a thread takes at a time.
 constexpr int64_t kGrain = 16384;
 
@@ -161,6 +162,8 @@ class Update {
       const size_t m = std::min(kTile, n - at);
       const size_t offset = place.offset + at;
       const BlockPlace here{place.variable, offset, parameters_ + offset};
+      kernels::prefetch_tile(gradient + at);
+      kernels::prefetch_tile(parameters_ + offset);
       kernels::scale_into(gradient + at, gradients_.scale, tile, m);
       rule_.delta(std::span<T>(tile, m), state_, here);
       kernels::add_into(parameters_ + offset, tile, m);

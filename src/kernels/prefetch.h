@@ -26,4 +26,14 @@ template <class T>
   __builtin_prefetch(x + kPrefetchAhead, 0, 2);
 }
 
+/// Numbers that go through several loops at once, of which each is in the cache for the next.
+inline constexpr size_t kTile = 256;
+
+/// Asks for a tile that will be read later, where that pays.
+template <class T>
+void prefetch_tile(const T* x) noexcept {
+  if (!prefetch_pays()) return;
+  for (size_t i = 0; i < kTile; i += 64 / sizeof(T)) prefetch(x + i);
+}
+
 }  // namespace rein::kernels

@@ -150,7 +150,7 @@ void Adafactor::delta(std::span<T> d, State& state, BlockPlace place) const {
     update_means(place.team, d.data(), f, fresh, add);
     u_square = divide_by_means(place.team, d.data(), f, least);
   } else {
-    T* const v = state.v.data<T>() + place.offset;
+    T* const v = block_of<T>(state.v, place);
     const T of_new = static_cast<T>(fresh), added = static_cast<T>(add);
     const T at_least = std::max(static_cast<T>(least * least), std::numeric_limits<T>::min());
     u_square = sum_tiles<1>(place.team, d.size(), state.parts,

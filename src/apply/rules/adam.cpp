@@ -87,12 +87,12 @@ void BasicAdam<kDecoupled>::delta(std::span<T> d, State& state, BlockPlace place
   if (!kDecoupled) add_weights(d, place, weight_decay);
   const auto numbers = numbers_of(*this, state, place.variable);
   const auto& correction = state.corrections[place.variable];
-  T* const m = state.m.data<T>() + place.offset;
-  T* const v = state.v.data<T>() + place.offset;
+  T* const m = block_of<T>(state.m, place);
+  T* const v = block_of<T>(state.v, place);
   if (epsilon_root == 0 && !amsgrad) {
     kernels::adam(d.data(), m, v, numbers, d.size());
   } else if (epsilon_root == 0) {
-    kernels::amsgrad(d.data(), m, v, state.v_max.data<T>() + place.offset, numbers,
+    kernels::amsgrad(d.data(), m, v, block_of<T>(state.v_max, place), numbers,
                      correction.square_factor, d.size());
   } else {
     const T b1 = static_cast<T>(numbers.beta1), b2 = static_cast<T>(numbers.beta2);
@@ -100,7 +100,7 @@ void BasicAdam<kDecoupled>::delta(std::span<T> d, State& state, BlockPlace place
     const T rate = static_cast<T>(-numbers.rate), eps = static_cast<T>(epsilon);
     const T factor = static_cast<T>(numbers.root_factor), eps_root = static_cast<T>(epsilon_root);
     const T square_factor = static_cast<T>(correction.square_factor);
-    T* const largest = amsgrad ? state.v_max.data<T>() + place.offset : nullptr;
+    T* const largest = amsgrad ? block_of<T>(state.v_max, place) : nullptr;
     for (size_t i = 0; i < d.size(); ++i) {
       m[i] = b1 * m[i] + new1 * d[i];
       v[i] = b2 * v[i] + new2 * (d[i] * d[i]);
@@ -117,8 +117,8 @@ template <class T>
 bool BasicAdam<kDecoupled>::update(std::span<const T> gradient, double scale, T* parameters,
                                    State& state, BlockPlace place) const {
   if (weight_decay != 0 || amsgrad || epsilon_root != 0) return false;
-  kernels::adam_update(gradient.data(), scale, parameters, state.m.data<T>() + place.offset,
-                       state.v.data<T>() + place.offset, numbers_of(*this, state, place.variable),
+  kernels::adam_update(gradient.data(), scale, parameters, block_of<T>(state.m, place),
+                       block_of<T>(state.v, place), numbers_of(*this, state, place.variable),
                        gradient.size());
   return true;
 }

@@ -28,8 +28,8 @@ void Adamax::begin(State& state, const Gradients& gradients) const {
 
 template <class T>
 void Adamax::delta(std::span<T> d, State& state, BlockPlace place) const {
-  T* const m = state.m.data<T>() + place.offset;
-  T* const u = state.u.data<T>() + place.offset;
+  T* const m = block_of<T>(state.m, place);
+  T* const u = block_of<T>(state.u, place);
   const T b1 = static_cast<T>(beta1), b2 = static_cast<T>(beta2), fresh = static_cast<T>(1 - beta1);
   const T rate = static_cast<T>(-state.rates[place.variable]);
   const bool at_the_end = form == RuleForm::keras;
@@ -83,8 +83,8 @@ void Nadam::begin(State& state, const Gradients& gradients) const {
 
 template <class T>
 void Nadam::delta(std::span<T> d, State& state, BlockPlace place) const {
-  T* const m = state.m.data<T>() + place.offset;
-  T* const v = state.v.data<T>() + place.offset;
+  T* const m = block_of<T>(state.m, place);
+  T* const v = block_of<T>(state.v, place);
   const auto& weights = state.weights[place.variable];
   const T b1 = static_cast<T>(beta1), b2 = static_cast<T>(beta2);
   const T new1 = static_cast<T>(1 - beta1), new2 = static_cast<T>(1 - beta2);
@@ -138,8 +138,8 @@ void RAdam::begin(State& state, const Gradients& gradients) const {
 
 template <class T>
 void RAdam::delta(std::span<T> d, State& state, BlockPlace place) const {
-  T* const m = state.m.data<T>() + place.offset;
-  T* const v = state.v.data<T>() + place.offset;
+  T* const m = block_of<T>(state.m, place);
+  T* const v = block_of<T>(state.v, place);
   const auto& weights = state.weights[place.variable];
   const T b1 = static_cast<T>(beta1), b2 = static_cast<T>(beta2);
   const T new1 = static_cast<T>(1 - beta1), new2 = static_cast<T>(1 - beta2);

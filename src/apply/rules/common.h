@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <span>
 
+#include "kernels/prefetch.h"
 #include "rein/apply/rules/settings.h"
 #include "rein/kernels/update.h"
 
@@ -53,6 +54,14 @@ inline bool counts_steps(RuleForm form) {
 /// The number of a variable's step, from 1 on; 0 before its first gradient.
 inline double step_number(const StepCount& count, RuleForm form, size_t variable) {
   return static_cast<double>(counts_steps(form) ? count.steps : count.of[variable]);
+}
+
+/// What a slot remembers of the block. Asks for what a rule will want some tiles later.
+template <class T>
+T* block_of(Slot& slot, BlockPlace place) {
+  T* const block = slot.data<T>() + place.offset;
+  kernels::prefetch_tile(block);
+  return block;
 }
 
 /// d += factor w, w the weights of the block.

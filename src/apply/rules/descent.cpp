@@ -54,7 +54,7 @@ void Momentum::begin(State& state, const Gradients& gradients) const {
 
 template <class T>
 void Momentum::delta(std::span<T> d, State& state, BlockPlace place) const {
-  T* a = state.accumulator.data<T>() + place.offset;
+  T* a = block_of<T>(state.accumulator, place);
   const T mu = static_cast<T>(state.momentum), rate = static_cast<T>(state.rate);
   decay_gradient(*this, d, place);
   if (form == RuleForm::keras) {

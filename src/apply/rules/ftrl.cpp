@@ -39,8 +39,8 @@ void Ftrl::begin(State& state, const Gradients& gradients) const { state.count.a
 template <class T>
 void Ftrl::delta(std::span<T> d, State& state, BlockPlace place) const {
   const T* const w = place.weights<T>();
-  T* const n = state.accumulator.data<T>() + place.offset;
-  T* const z = state.linear.data<T>() + place.offset;
+  T* const n = block_of<T>(state.accumulator, place);
+  T* const z = block_of<T>(state.linear, place);
   const kernels::FtrlNumbers numbers{.rate = state.rate,
                                      .l1 = l1,
                                      .fixed = 2 * l2 + beta / state.rate,

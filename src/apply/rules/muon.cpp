@@ -144,7 +144,7 @@ void Muon::delta(std::span<T> d, State& state, BlockPlace place) const {
     others.delta(d, state.others, place);
     return;
   }
-  T* const a = state.velocity.data<T>() + place.offset;
+  T* const a = block_of<T>(state.velocity, place);
   const T mu = static_cast<T>(momentum), fresh = static_cast<T>(1 - momentum);
   double of_g = use_nesterov ? 1 - momentum : 0, of_a = use_nesterov ? momentum : 1;
   if (form == RuleForm::optax && use_nesterov) {

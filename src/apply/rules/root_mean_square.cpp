@@ -26,8 +26,8 @@ void RMSProp::begin(State& state, const Gradients& gradients) const {
 
 template <class T>
 void RMSProp::delta(std::span<T> d, State& state, BlockPlace place) const {
-  T* const s = state.square.data<T>() + place.offset;
-  T* const mean = centered ? state.mean.data<T>() + place.offset : nullptr;
+  T* const s = block_of<T>(state.square, place);
+  T* const mean = centered ? block_of<T>(state.mean, place) : nullptr;
   const T r = static_cast<T>(rho), fresh = static_cast<T>(1 - rho);
   const bool outside = form == RuleForm::pytorch || !epsilon_in_root;
   const T in_root = static_cast<T>(outside ? 0 : epsilon);
@@ -46,7 +46,7 @@ void RMSProp::delta(std::span<T> d, State& state, BlockPlace place) const {
   if (momentum == 0) {
     for (T& x : d) x *= -rate;
   } else {
-    T* const a = state.velocity.data<T>() + place.offset;
+    T* const a = block_of<T>(state.velocity, place);
     const T mu = static_cast<T>(momentum);
     const T enters = form == RuleForm::pytorch ? 1 : form == RuleForm::optax ? -rate : rate;
     const T leaves = form == RuleForm::pytorch ? -rate : form == RuleForm::optax ? T{1} : T{-1};
@@ -80,7 +80,7 @@ void Adagrad::begin(State& state, const Gradients& gradients) const {
 
 template <class T>
 void Adagrad::delta(std::span<T> d, State& state, BlockPlace place) const {
-  T* const s = state.accumulator.data<T>() + place.offset;
+  T* const s = block_of<T>(state.accumulator, place);
   const double t = step_number(state.count, form, place.variable);
   const T rate = static_cast<T>(-state.rate / (1 + (t - 1) * rate_decay));
   const bool outside = form == RuleForm::pytorch;
@@ -115,8 +115,8 @@ void Adadelta::begin(State& state, const Gradients& gradients) const {
 
 template <class T>
 void Adadelta::delta(std::span<T> d, State& state, BlockPlace place) const {
-  T* const s = state.square.data<T>() + place.offset;
-  T* const a = state.step.data<T>() + place.offset;
+  T* const s = block_of<T>(state.square, place);
+  T* const a = block_of<T>(state.step, place);
   const T r = static_cast<T>(rho), fresh = static_cast<T>(1 - rho);
   const T eps = static_cast<T>(epsilon), rate = static_cast<T>(-state.rate);
   decay_gradient(*this, d, place);

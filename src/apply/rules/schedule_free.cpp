@@ -30,8 +30,8 @@ void ScheduleFreeAdamW::begin(State& state, const Gradients& gradients) const {
 template <class T>
 void ScheduleFreeAdamW::delta(std::span<T> d, State& state, BlockPlace place) const {
   const T* const y = place.weights<T>();
-  T* const z = state.z.data<T>() + place.offset;
-  T* const v = state.v.data<T>() + place.offset;
+  T* const z = block_of<T>(state.z, place);
+  T* const v = block_of<T>(state.v, place);
   if (state.count.of[place.variable] == 1) std::copy_n(y, d.size(), z);
   const double c2 = 1 - std::pow(beta2, static_cast<double>(state.count.steps));
   const T b2 = static_cast<T>(beta2), new2 = static_cast<T>(1 - beta2);

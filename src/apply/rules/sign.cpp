@@ -23,7 +23,7 @@ template <class T>
 void Lion::delta(std::span<T> d, State& state, BlockPlace place) const {
   const kernels::LionNumbers numbers{
       .beta1 = beta1, .new1 = 1 - beta1, .beta2 = beta2, .new2 = 1 - beta2, .rate = state.rate};
-  kernels::lion(d.data(), state.m.data<T>() + place.offset, numbers, d.size());
+  kernels::lion(d.data(), block_of<T>(state.m, place), numbers, d.size());
   add_weights(d, place, -state.rate * weight_decay);
 }
 template void Lion::delta(std::span<float>, State&, BlockPlace) const;
@@ -51,9 +51,8 @@ void Rprop::begin(State& state, const Gradients& gradients) const {
 
 template <class T>
 void Rprop::delta(std::span<T> d, State& state, BlockPlace place) const {
-  kernels::rprop(d.data(), state.previous.data<T>() + place.offset,
-                 state.step.data<T>() + place.offset, {decrease, increase, min_step, max_step},
-                 d.size());
+  kernels::rprop(d.data(), block_of<T>(state.previous, place), block_of<T>(state.step, place),
+                 {decrease, increase, min_step, max_step}, d.size());
 }
 template void Rprop::delta(std::span<float>, State&, BlockPlace) const;
 template void Rprop::delta(std::span<double>, State&, BlockPlace) const;

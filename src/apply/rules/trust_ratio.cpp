@@ -26,8 +26,8 @@ void Lamb::begin(State& state, const Gradients& gradients) const { state.count.a
 template <class T>
 void Lamb::delta(std::span<T> d, State& state, BlockPlace place) const {
   const T* const w = place.weights<T>();
-  T* const m = state.m.data<T>() + place.offset;
-  T* const v = state.v.data<T>() + place.offset;
+  T* const m = block_of<T>(state.m, place);
+  T* const v = block_of<T>(state.v, place);
   const double t = step_number(state.count, form, place.variable);
   const kernels::AdamNumbers u{.beta1 = beta1,
                                .beta2 = beta2,
@@ -78,7 +78,7 @@ void Lars::begin(State& state, const Gradients& gradients) const { state.count.a
 template <class T>
 void Lars::delta(std::span<T> d, State& state, BlockPlace place) const {
   const T* const w = place.weights<T>();
-  T* const a = state.velocity.data<T>() + place.offset;
+  T* const a = block_of<T>(state.velocity, place);
   const bool of_tensorflow = form == RuleForm::tensorflow;
   const auto [w_square, square] =
       sum_tiles<2>(place.team, d.size(), state.parts, [&](size_t begin, size_t end) {

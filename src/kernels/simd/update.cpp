@@ -246,23 +246,23 @@ struct Rprop {
 };
 
 struct Ftrl {
-  V rate, l1, fixed, shrinkage;
+  V by_rate, l1, fixed, shrinkage;  // divisions are slower than memory
   HWY_INLINE Ftrl(D d, const FtrlNumbers& a)
-      : rate(set(d, a.rate)),
+      : by_rate(set(d, 1 / a.rate)),
         l1(set(d, a.l1)),
         fixed(set(d, a.fixed)),
         shrinkage(set(d, a.shrinkage)) {}
 
   HWY_INLINE void operator()(D d, V (&x)[4]) const {
     const V g = x[0], w = x[3], sum = hn::MulAdd(g, g, x[1]), root = hn::Sqrt(sum);
-    const V sigma = hn::Div(hn::Sub(root, hn::Sqrt(x[1])), rate);
+    const V sigma = hn::Mul(hn::Sub(root, hn::Sqrt(x[1])), by_rate);
     x[2] = hn::Add(x[2], hn::NegMulAdd(sigma, w, hn::MulAdd(shrinkage, w, g)));
     x[1] = sum;
     const V z = x[2];
     const V within = hn::Mul(z, hn::Zero(d));
     const V above = hn::IfThenElse(hn::Gt(z, l1), hn::Sub(l1, z), within);
     const V beyond = hn::IfThenElse(hn::Lt(z, hn::Neg(l1)), hn::Neg(hn::Add(l1, z)), above);
-    x[0] = hn::Sub(hn::Div(beyond, hn::Add(hn::Div(root, rate), fixed)), w);
+    x[0] = hn::Sub(hn::Div(beyond, hn::MulAdd(root, by_rate, fixed)), w);
   }
 };
 
