@@ -3,9 +3,11 @@
 
 #include <array>
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <vector>
 
+#include "kernels/prefetch.h"
 #include "rein/base/thread_team.h"
 #include "rein/tensor/variables.h"
 
@@ -29,12 +31,14 @@ void for_tiles(ThreadTeam* team, size_t n, F&& f) {
   for (int64_t i = 0; i < tiles; ++i) tile(i);
 }
 
-/// Calls f(begin, end) for blocks of [begin, end), of which several arrays fit in the first-level
-/// cache.
-template <class F>
-void for_blocks(size_t begin, size_t end, F&& f) {
-  constexpr size_t kBlock = 1024;
-  for (size_t at = begin; at < end; at += kBlock) f(at, std::min(end, at + kBlock));
+/// Calls f(begin, end) for small tiles of [begin, end), and asks for what comes later of the arrays
+/// that f reads.
+template <class T, class F>
+void for_blocks(size_t begin, size_t end, std::initializer_list<const T*> arrays, F&& f) {
+  for (size_t at = begin; at < end; at += kernels::kTile) {
+    for (const T* array : arrays) kernels::prefetch_tile(array + at);
+    f(at, std::min(end, at + kernels::kTile));
+  }
 }
 
 /// Room for `sum_tiles` over any one of the variables.

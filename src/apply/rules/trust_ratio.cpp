@@ -42,7 +42,7 @@ void Lamb::delta(std::span<T> d, State& state, BlockPlace place) const {
   const auto [w_square, u_square] =
       sum_tiles<2>(place.team, d.size(), state.parts, [&](size_t begin, size_t end) {
         std::array<double, 2> sums{};
-        for_blocks(begin, end, [&](size_t from, size_t to) {
+        for_blocks<T>(begin, end, {d.data(), w, m, v}, [&](size_t from, size_t to) {
           const size_t n = to - from;
           kernels::adam(&d[from], m + from, v + from, u, n);
           if (inside != 0) kernels::combine(1, &d[from], inside, w + from, &d[from], n);
@@ -83,7 +83,7 @@ void Lars::delta(std::span<T> d, State& state, BlockPlace place) const {
   const auto [w_square, square] =
       sum_tiles<2>(place.team, d.size(), state.parts, [&](size_t begin, size_t end) {
         std::array<double, 2> sums{};
-        for_blocks(begin, end, [&](size_t from, size_t to) {
+        for_blocks<T>(begin, end, {d.data(), w}, [&](size_t from, size_t to) {
           const size_t n = to - from;
           sums[0] += kernels::sum_of_squares(w + from, n);
           if (of_tensorflow) sums[1] += kernels::sum_of_squares(&d[from], n);
@@ -98,7 +98,7 @@ void Lars::delta(std::span<T> d, State& state, BlockPlace place) const {
   const double rate = -state.rate * ratio;
   const double enters = of_tensorflow ? 1 : rate, leaves = of_tensorflow ? rate : 1;
   for_tiles(place.team, d.size(), [&](size_t begin, size_t end) {
-    for_blocks(begin, end, [&](size_t from, size_t to) {
+    for_blocks<T>(begin, end, {a}, [&](size_t from, size_t to) {
       const size_t n = to - from;
       kernels::combine(momentum, a + from, enters, &d[from], a + from, n);
       const double of_d = use_nesterov ? leaves * enters : 0;

@@ -52,14 +52,19 @@ double sum_doubles(const double* x, size_t n) {
 }
 
 // The square of a float is exact in double, so that fused and apart are the same bits.
-void add_squares_of_floats(double* sums, const float* x, size_t n) {
+template <bool kPrefetch>
+HWY_INLINE void add_each(double* sums, const float* x, size_t n) {
   const D d;
   size_t i = 0;
   for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) {
+    if constexpr (kPrefetch) prefetch(x + i);
     const V v = load(d, x + i);
     hn::StoreU(hn::MulAdd(v, v, hn::LoadU(d, sums + i)), d, sums + i);
   }
   ref::add_squares(sums + i, x + i, n - i);
+}
+void add_squares_of_floats(double* sums, const float* x, size_t n) {
+  prefetch_pays() ? add_each<true>(sums, x, n) : add_each<false>(sums, x, n);
 }
 
 }  // namespace
