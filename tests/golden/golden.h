@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "json.h"
+#include "rein/kernels/precision.h"
 #include "rein/tensor/gradient.h"
 
 namespace golden {
@@ -48,6 +49,7 @@ void unset(const Json& settings, const Names& names);
 struct Case {
   const Json* json = nullptr;
   std::string name, semantics, op;
+  rein::ProductOptions products{};  // what networks are trained with
 
   explicit Case(const Json& object);
   const Json& attrs() const { return json->at("attrs"); }
@@ -88,6 +90,9 @@ class Check {
   void equal(const std::string& what, const rein::Gradient& got, const Json& want);
   void equal(const std::string& what, const std::vector<rein::Gradient>& got, const Json& want);
   void that(bool condition, const std::string& otherwise);
+
+  /// Makes the tolerances of what is compared from now on so many times wider.
+  void widen(double times) { tolerance_.rtol *= times, tolerance_.atol *= times; }
 
   /// Names what nobody has compared.
   void finish();

@@ -1,9 +1,10 @@
 // Runs the cases of a folder of golden files and compares the library with the numbers of other
 // libraries. The folder is tests/golden/data, or the one that REIN_GOLDEN_DIR names.
 //
-//     golden_test [--filter TEXT] [--prefix TEXT] [--none-skipped] [--verbose]
+//     golden_test [--filter TEXT] [--prefix TEXT] [--bf16x3] [--none-skipped] [--verbose]
 //
-// Only cases with --filter in their names that begin with --prefix. Exit status: 0 if nothing
+// Only cases with --filter in their names that begin with --prefix. --bf16x3 trains networks with
+// such products, emulated: the bits are those of the matrix unit. Exit status: 0 if nothing
 // failed, 1 if a case did (or was skipped, with --none-skipped), 2 if there was nothing to run.
 #include "golden.h"
 
@@ -27,6 +28,7 @@ struct Options {
   std::string filter{}, prefix{};
   bool none_skipped = false;
   bool verbose = false;
+  rein::ProductOptions products{};
 };
 
 struct Counts {
@@ -80,7 +82,8 @@ std::vector<std::string> run(const std::string& family, const Case& c) {
 }
 
 void run_case(const std::string& family, const Json& json, const Options& options, Counts& counts) {
-  const Case c(json);
+  Case c(json);
+  c.products = options.products;
   if (c.name.find(options.filter) == std::string::npos || !c.name.starts_with(options.prefix))
     return;
   std::vector<std::string> wrong;
@@ -156,10 +159,12 @@ int main(int argc, char** argv) {
       options.prefix = argv[++i];
     } else if (arg == "--none-skipped") {
       options.none_skipped = true;
+    } else if (arg == "--bf16x3") {
+      options.products = {.precision = rein::Precision::bf16x3, .emulated = true};
     } else {
-      std::fprintf(
-          stderr,
-          "usage: golden_test [--filter TEXT] [--prefix TEXT] [--none-skipped] [--verbose]\n");
+      std::fprintf(stderr,
+                   "usage: golden_test [--filter TEXT] [--prefix TEXT] [--bf16x3] "
+                   "[--none-skipped] [--verbose]\n");
       return 2;
     }
   }
