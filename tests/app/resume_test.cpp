@@ -2,10 +2,16 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "app/program.h"
+#include "model.h"
+#include "rein/data/dataset.h"
+#include "rein/data/images.h"
+#include "rein/io/safetensors.h"
+#include "rein/rein.h"
 
 namespace rein::test {
 namespace {
@@ -97,6 +103,47 @@ TEST(Resume, OtherEpochsAreFineUnlessTheScheduleWouldHaveBeenAnother) {
   run("cosine:decay_steps=9", "own");
   EXPECT_EQ(rein(folder, {"train", "--resume", "own/checkpoint.safetensors", "--epochs", "3"}).code,
             0);
+}
+
+TEST(Resume, InAnotherPrecisionIsARunThatChangesItOnItsWay) {
+  TemporaryFolder folder;
+  ASSERT_EQ(train(folder, {"--out", "r"}).code, 0);
+  const Finished f = rein(folder, {"train", "--resume", "r/checkpoint.safetensors", "--epochs", "2",
+                                   "--precision", "bf16x3"});
+  const ProductOptions narrow{.precision = Precision::bf16x3};
+  if (const std::string why = why_not(narrow); !why.empty()) {
+    EXPECT_EQ(f.code, 2);
+    EXPECT_TRUE(contains(f.err, "precision: bf16x3: " + why)) << f.err;
+    GTEST_SKIP() << why;
+  }
+  ASSERT_EQ(f.code, 0) << f.err;
+  EXPECT_TRUE(contains(f.out, "precision changes from f32 to bf16x3\n")) << f.out;
+
+  // Both epochs in this process.
+  const LabelledImages images = generate_strokes(Seed{1}, 64, 0).train;
+  Variables variables{Seed{1}}, resumed;
+  app::TrainSettings settings;
+  settings.hidden = 8;
+  const app::RowLstm model(variables, settings), same(resumed, settings);
+  const auto train_epoch = [&](Step& step, int64_t epoch) {
+    const DatasetPtr all = in_memory({images.images, images.labels});
+    const DatasetPtr batches = batch(shuffle(all, Seed{1}, epoch), 16);
+    for (int64_t i = 0; i < batches->size(); ++i) step.run(batches->get(i));
+  };
+  const auto step_of = [&](const ProductOptions& products) {
+    return record([&](Value x, Value y) { return model.cost(x, y); }, variables,
+                  ClipByGlobalNorm{.clip_norm = 5}, Adam{.learning_rate = 1e-3},
+                  {.products = products});
+  };
+  Step wide = step_of({}), other = step_of(narrow);
+  train_epoch(wide, 1);
+  other.load_state(wide.state());
+  train_epoch(other, 2);
+  load_variables(folder / "r/model.safetensors", resumed);
+  for (size_t i = 0; i < variables.size(); ++i) {
+    const Tensor here = variables[i].read(), there = resumed[i].read();
+    EXPECT_TRUE(std::ranges::equal(here.flat<float>(), there.flat<float>())) << variables[i].name();
+  }
 }
 
 TEST(Resume, WhatDoesNotFitIsAnErrorAndChangesNothing) {
