@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
+#include <string>
+#include <utility>
 
 #include "train/bench_networks.h"
 
@@ -77,34 +80,82 @@ TEST_P(PrecisionOf, EmulationTrainsToTheSameBits) {
   }
 }
 
+// Everything that a step remembers, tensors as their bytes.
+std::map<std::string, std::string> memory_of(const Step& step) {
+  std::map<std::string, std::string> all;
+  for (const auto& [name, value] : step.state()) {
+    const Tensor* tensor = std::get_if<Tensor>(&value);
+    all[name] = tensor
+                    ? std::string(static_cast<const char*>(tensor->data()), tensor->spec().bytes())
+                    : to_string(value);
+  }
+  return all;
+}
+
+struct LinearModel {
+  Variables vars{Seed{3}};
+  Variable w = vars.add("w", {3, 2}, random_uniform(-1, 1));
+
+  Step step(StepOptions options) {
+    options.threads = 1;
+    return record([this](Value x) { return reduce_mean(matmul(x, w)); }, vars,
+                  chain(ClipByGlobalNorm{.clip_norm = 1}), Adam{}, options);
+  }
+  static Tensor batch(float size) {
+    Tensor x({4, 3});
+    for (size_t i = 0; i < 12; ++i) x.flat<float>()[i] = size * static_cast<float>(i % 5 + 1);
+    return x;
+  }
+};
+
 // An overflow that only the loss scale brings about is one skipped step and a smaller scale.
 TEST(Precision, OverflowUnderALossScaleSkipsOneStep) {
-  const auto train = [](bool with_overflow) {
-    Variables vars{Seed{3}};
-    const Variable w = vars.add("w", {3, 2}, random_uniform(-1, 1));
-    const auto cost = [&](Value x) { return reduce_mean(matmul(x, w)); };
-    Step step = record(cost, vars, chain(ClipByGlobalNorm{.clip_norm = 1}), Adam{},
-                       {.threads = 1,
-                        .products = {Precision::bf16, true},
-                        .loss_scale = LossScale{.initial = 65536}});
-    const auto batch = [](float size) {
-      Tensor x({4, 3});
-      for (size_t i = 0; i < 12; ++i) x.flat<float>()[i] = size * static_cast<float>(i % 5 + 1);
-      return x;
-    };
-    EXPECT_FALSE(step(batch(1)).skip);
-    if (with_overflow) {
-      const Tensor before = w.read().clone();
-      EXPECT_TRUE(step(batch(1e34f)).skip);
-      EXPECT_EQ(step.loss_scale(), 32768);
-      EXPECT_EQ(std::memcmp(before.data(), w.read().data(), before.spec().bytes()), 0);
+  for (Precision precision : {Precision::bf16, Precision::bf16x3}) {
+    SCOPED_TRACE(to_string(precision));
+    LinearModel with, without;
+    const StepOptions options{.products = {precision, true},
+                              .loss_scale = LossScale{.initial = 65536}};
+    Step step = with.step(options), undisturbed = without.step(options);
+    EXPECT_FALSE(step(LinearModel::batch(1)).skip);
+    auto expected = memory_of(step);
+    EXPECT_EQ(expected.at("loss_scale"), "65536");
+    for (const auto& [name, value] : {std::pair{"loss_scale", "32768"},
+                                      {"fine_steps", "0"},
+                                      {"step", "2"},
+                                      {"process/0/in_a_row", "1"},
+                                      {"process/0/skipped", "1"}})
+      expected.at(name) = value;
+    EXPECT_TRUE(step(LinearModel::batch(1e34f)).skip);
+    EXPECT_EQ(memory_of(step), expected);
+    EXPECT_FALSE(step(LinearModel::batch(2)).skip);
+    // A scale that is a power of two changes no bit.
+    for (float size : {1.0f, 2.0f}) undisturbed(LinearModel::batch(size));
+    EXPECT_EQ(memory_of(step).at("parameters/w"), memory_of(undisturbed).at("parameters/w"));
+  }
+}
+
+// What is remembered is float32: who goes on from it in another precision walks the way of who
+// changes the precision between two steps.
+TEST(Precision, MayChangeWhereTrainingGoesOn) {
+  for (Precision precision : {Precision::bf16, Precision::bf16x3}) {
+    SCOPED_TRACE(to_string(precision));
+    const StepOptions narrow{.products = products_of(precision)};
+    LinearModel here, later, never;
+    Step wide = here.step({}), other = here.step(narrow), unchanged = never.step({});
+    for (float size : {1.0f, 1.7f}) {
+      wide(LinearModel::batch(size));
+      unchanged(LinearModel::batch(size));
     }
-    EXPECT_FALSE(step(batch(2)).skip);
-    Bytes bytes;
-    append(bytes, std::span<const float>(w.read().flat<float>()));
-    return bytes;
-  };
-  EXPECT_TRUE(train(true) == train(false));  // a scale that is a power of two changes no bit
+    const StateDict saved = wide.state();
+    other.load_state(saved);
+    Step resumed = later.step(narrow);
+    resumed(LinearModel::batch(3));
+    resumed.load_state(saved);
+    for (float size : {0.3f, 1.1f})
+      for (Step* step : {&other, &resumed, &unchanged}) (*step)(LinearModel::batch(size));
+    EXPECT_EQ(memory_of(resumed), memory_of(other));
+    EXPECT_NE(memory_of(resumed), memory_of(unchanged));
+  }
 }
 
 }  // namespace
