@@ -78,14 +78,26 @@ struct MatMul {
   // y = a b: da = dy b', db = a' dy; a transposed factor gets the transpose of that.
   Cotangents vjp(const Backward& r) const {
     const Value &a = r.in[0], &b = r.in[1], &dy = r.dy();
-    Value da = transpose_a ? matmul(b, dy, {.transpose_a = transpose_b, .transpose_b = true})
-                           : matmul(dy, b, {.transpose_a = false, .transpose_b = !transpose_b});
-    Value db = transpose_b ? matmul(dy, a, {.transpose_a = true, .transpose_b = transpose_a})
-                           : matmul(a, dy, {.transpose_a = !transpose_a, .transpose_b = false});
+    Value da = transpose_a ? product(b, transpose_b, dy, true, handed_back())
+                           : product(dy, false, b, !transpose_b, handed_back());
+    Value db = transpose_b ? product(dy, true, a, transpose_a, products)
+                           : product(a, !transpose_a, dy, false, products);
     return {da, db};
   }
 
  private:
+  // Numbers of dy that are nearly alike, as the probabilities of a softmax, would all be rounded
+  // one way in bf16. Each row of da would be off alike, and sums over rows keep what is common to
+  // them.
+  ProductOptions handed_back() const {
+    ProductOptions finer = products;
+    if (finer.precision == Precision::bf16) finer.precision = Precision::bf16x3;
+    return finer;
+  }
+  static Value product(const Value& a, bool transpose_a, const Value& b, bool transpose_b,
+                       const ProductOptions& products) {
+    return add_node(MatMul{transpose_a, transpose_b, products}, {a, b}, Where::here())[0];
+  }
   std::string transposed() const {
     if (transpose_a && transpose_b) return " (both transposed)";
     return transpose_a ? " (a transposed)" : transpose_b ? " (b transposed)" : "";
