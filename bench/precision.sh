@@ -3,7 +3,7 @@
 # of Fashion-MNIST, and the characters of a text of 4 MB (Debian's bible-kjv-text, fetched by apt-get). Puts
 # a table into docs/precision.md and the curves into docs/precision.svg. Runs that are in FOLDER
 # (build/precision) are not made again. Takes a quarter of an hour of one core with AMX.
-set -eu
+set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-build/precision}
 bin=$PWD/build/release/bin
