@@ -30,7 +30,8 @@ std::vector<std::shared_ptr<const RNNCell>> make_layers(Variables& vars, const S
 
 std::span<const StepShape> step_shapes() { return kShapes; }
 
-StepNetwork::StepNetwork(const StepShape& s) : shape_(s), out_(vars_, "out", s.units, s.outputs) {
+StepNetwork::StepNetwork(const StepShape& s, DType type)
+    : shape_(s), vars_(Seed{1}, type), out_(vars_, "out", s.units, s.outputs) {
   if (s.layers > 0)
     cell_.emplace(make_layers(vars_, s));
   else
@@ -42,7 +43,7 @@ StepNetwork::StepNetwork(const StepShape& s) : shape_(s), out_(vars_, "out", s.u
 Value StepNetwork::predict(const Value& input) const {
   const Value x = table_ ? gather(*table_, input) : input;
   if (hidden_) return out_(tanh((*hidden_)(x)));
-  const Value zero = x.graph().constant(Tensor({x.shape()[1], shape_.units}));
+  const Value zero = x.graph().constant(Tensor({x.shape()[1], shape_.units}, vars_.dtype()));
   const auto run = cell_->sequence(x, {Values(static_cast<size_t>(2 * shape_.layers), zero)});
   return out_(shape_.every_step ? run.outputs : run.last);
 }

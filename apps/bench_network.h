@@ -32,7 +32,7 @@ enum class StepWay : uint8_t { mean, together, one_by_one };
 /// LSTM layers, a linear layer, the mean of the loss.
 class StepNetwork {
  public:
-  explicit StepNetwork(const StepShape& shape);
+  explicit StepNetwork(const StepShape& shape, DType type = DType::float32);
 
   /// Of inputs [steps, batch, inputs] (or indices [steps, batch]) and of a target for each
   /// prediction.
@@ -47,7 +47,7 @@ class StepNetwork {
   Value predict(const Value& input) const;  // [steps, batch, outputs], or of the last [batch, ...]
 
   StepShape shape_;
-  Variables vars_{Seed{1}};
+  Variables vars_;
   std::optional<MultiRNNCell> cell_;
   std::optional<Linear> hidden_;
   Linear out_;

@@ -43,13 +43,14 @@ std::vector<Tensor> draw(const Model& model, DType dtype) {
 
 /// What a step made of a model.
 struct Outcome {
-  explicit Outcome(const Model& model, DType dtype, PerExample settings, int threads = 1)
-      : Outcome(model, dtype, settings, draw(model, dtype), threads) {}
+  explicit Outcome(const Model& model, DType dtype, PerExample settings, int threads = 1,
+                   ProductOptions products = {})
+      : Outcome(model, dtype, settings, draw(model, dtype), threads, products) {}
   Outcome(const Model& model, DType dtype, PerExample settings, const std::vector<Tensor>& inputs,
-          int threads = 1) {
+          int threads = 1, ProductOptions products = {}) {
     Variables vars(Seed{5}, dtype);
     Step step = record(model.make(vars), vars, chain(), GradientDescent{.learning_rate = 1.0},
-                       {.threads = threads, .per_example = settings});
+                       {.threads = threads, .products = products, .per_example = settings});
     const auto before = [&] {
       std::vector<std::vector<double>> all;
       for (size_t i = 0; i < vars.size(); ++i) all.push_back(numbers(vars[i].read()));
@@ -240,6 +241,31 @@ TEST_P(ExamplesOf, ABatchAreThoseOneByOne) {
     EXPECT_LT(loop.info.clipped_examples, std::ssize(loop.norms));
     // Sums of up to a few hundred products in another order.
     expect_near(together, loop, dtype == DType::float64 ? 1e-12 : 1e-5);
+  }
+}
+
+// Roundings of inputs, at most 2^-16 each, a few in a row. An example whose loss is nearly 0 has a
+// gradient that is a small difference (the probability of its label less 1): the largest norm
+// counts.
+TEST_P(ExamplesOf, NarrowProductsKeepTheirPromiseBothWays) {
+  const ProductOptions narrow{Precision::bf16x3, true};
+  const double clip_norm = middle(Outcome(GetParam(), DType::float64, {.one_by_one = true}).norms);
+  const Outcome exact(GetParam(), DType::float64, {.clip_norm = clip_norm});
+  const double largest = std::ranges::max(exact.norms);
+  for (bool one_by_one : {false, true}) {
+    SCOPED_TRACE(one_by_one);
+    const Outcome got(GetParam(), DType::float32,
+                      {.clip_norm = clip_norm, .one_by_one = one_by_one}, 1, narrow);
+    EXPECT_EQ(got.why.empty(), !one_by_one);
+    for (size_t i = 0; i < exact.norms.size(); ++i)
+      EXPECT_NEAR(got.norms[i], exact.norms[i], 3e-5 * largest);
+    double error = 0, size = 0;
+    for (size_t v = 0; v < exact.moved.size(); ++v)
+      for (size_t k = 0; k < exact.moved[v].size(); ++k) {
+        error += std::pow(got.moved[v][k] - exact.moved[v][k], 2);
+        size += std::pow(exact.moved[v][k], 2);
+      }
+    EXPECT_LE(std::sqrt(error), 3e-5 * std::sqrt(size));
   }
 }
 

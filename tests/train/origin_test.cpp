@@ -17,11 +17,15 @@ constexpr int64_t kSteps = 28, kBatch = 7, kStep = 17, kExample = 5;
 
 // x has two numbers a step: +1 and 1, but -1 and 0 at the one place. Layer 0 forgets at once and
 // passes them on as +-tanh(1) and tanh(tanh(1)) or 0. Layer 1 counts: its cell grows by 1 a step.
-class TwoLayers : public testing::TestWithParam<DType> {
+struct Arithmetic {
+  DType type;
+  ProductOptions products{};
+};
+class TwoLayers : public testing::TestWithParam<Arithmetic> {
  protected:
   TwoLayers() {
     // Times 1.1 it is past the largest number.
-    const double large = GetParam() == DType::float32 ? 3.4e38 : 1.79e308;
+    const double large = type_ == DType::float32 ? 3.4e38 : 1.79e308;
     BasicLSTMCell first(vars, "rnn_0", 2, 2), second(vars, "rnn_1", 2, 1);
     cells = std::make_unique<MultiRNNCell>(std::vector<std::shared_ptr<const RNNCell>>{
         std::make_shared<BasicLSTMCell>(first), std::make_shared<BasicLSTMCell>(second)});
@@ -47,30 +51,36 @@ class TwoLayers : public testing::TestWithParam<DType> {
       }
   }
   void set(const char* name, const std::vector<double>& value) {
-    vars.assign(vars.at(name), tensor(vars.at(name).shape(), value, GetParam()));
+    vars.assign(vars.at(name), tensor(vars.at(name).shape(), value, type_));
   }
   std::vector<Tensor> inputs(const std::vector<double>& in, const std::vector<double>& up) const {
-    return {tensor({kSteps, kBatch, 2}, in, GetParam()),
-            tensor({kSteps, kBatch, 1}, up, GetParam())};
+    return {tensor({kSteps, kBatch, 2}, in, type_), tensor({kSteps, kBatch, 1}, up, type_)};
   }
 
   Step step() {
     const auto cost = [this](Value in, Value up) {
-      const Value zero0 = in.graph().constant(Tensor({kBatch, 2}, GetParam()));
-      const Value zero1 = in.graph().constant(Tensor({kBatch, 1}, GetParam()));
+      const Value zero0 = in.graph().constant(Tensor({kBatch, 2}, type_));
+      const Value zero1 = in.graph().constant(Tensor({kBatch, 1}, type_));
       return reduce_sum(cells->sequence(in, {{zero0, zero0, zero1, zero1}}).outputs * up);
     };
     return record(cost, vars, chain(), GradientDescent{});
   }
 
-  Variables vars{Seed{}, GetParam()};
+  const DType type_ = GetParam().type;
+  Variables vars{Seed{}, type_};
   std::unique_ptr<MultiRNNCell> cells;
   std::vector<double> x, upstream;  // [kSteps, kBatch, 2], [kSteps, kBatch, 1]
   const std::vector<double> none = std::vector<double>(kSteps * kBatch);
   std::vector<double> second_kernel = std::vector<double>(3 * 4);  // rows h0, h1 of layer 0, h
 };
-INSTANTIATE_TEST_SUITE_P(Types, TwoLayers, testing::Values(DType::float32, DType::float64),
-                         [](const auto& type) { return std::string(to_string(type.param)); });
+INSTANTIATE_TEST_SUITE_P(Arithmetics, TwoLayers,
+                         testing::Values(Arithmetic{DType::float32}, Arithmetic{DType::float64},
+                                         Arithmetic{DType::float32, {Precision::bf16, true}},
+                                         Arithmetic{DType::float32, {Precision::bf16x3, true}}),
+                         [](const auto& a) {
+                           return std::string(to_string(a.param.type)) +
+                                  std::string(to_string(a.param.products.precision));
+                         });
 
 void expect_place(const NonFiniteOrigin& origin, const char* gate) {
   EXPECT_EQ(origin.layer, "rnn_1");
@@ -116,7 +126,7 @@ TEST_P(TwoLayers, InputsAndOtherOpsAreNamedToo) {
   ASSERT_TRUE(input);
   EXPECT_EQ(input->pass, NonFiniteOrigin::Pass::input);
   EXPECT_EQ(input->text(),
-            "input 0 (" + std::string(to_string(GetParam())) + " [28, 7, 2]) is inf at [3, 2, 1]");
+            "input 0 (" + std::string(to_string(type_)) + " [28, 7, 2]) is inf at [3, 2, 1]");
 
   Variables other;
   const Variable w = other.add("w", {2}, constant(3e38));

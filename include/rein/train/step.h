@@ -44,7 +44,8 @@ struct StepOptions {
   int threads = 0;  // 0: as many as the process may use; the results are the same for any number
   Seed seed{};      // of dropout and other random ops
   /// Of products of float32, forward and backward; a processor that cannot is refused. Parameters,
-  /// gates, cell states, sums, norms, clips and the rule are not narrowed: docs/precision.md.
+  /// gates, cell states, sums, norms, clips and the rule are not narrowed; gradients that a matmul
+  /// hands on are products of bf16x3 in bf16 too: docs/precision.md.
   ProductOptions products{};
   std::optional<LossScale> loss_scale{};  // none: gradients are computed as they are
   std::optional<Sharpness> sharpness{};   // none: gradients are those of the parameters

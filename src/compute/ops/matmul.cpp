@@ -78,20 +78,21 @@ struct MatMul {
   // y = a b: da = dy b', db = a' dy; a transposed factor gets the transpose of that.
   Cotangents vjp(const Backward& r) const {
     const Value &a = r.in[0], &b = r.in[1], &dy = r.dy();
-    Value da = transpose_a ? product(b, transpose_b, dy, true, handed_back())
-                           : product(dy, false, b, !transpose_b, handed_back());
-    Value db = transpose_b ? product(dy, true, a, transpose_a, products)
-                           : product(a, !transpose_a, dy, false, products);
+    Value da = transpose_a ? product(b, transpose_b, dy, true, for_gradient_of(a))
+                           : product(dy, false, b, !transpose_b, for_gradient_of(a));
+    Value db = transpose_b ? product(dy, true, a, transpose_a, for_gradient_of(b))
+                           : product(a, !transpose_a, dy, false, for_gradient_of(b));
     return {da, db};
   }
 
  private:
   // Numbers of dy that are nearly alike, as the probabilities of a softmax, would all be rounded
-  // one way in bf16. Each row of da would be off alike, and sums over rows keep what is common to
-  // them.
-  ProductOptions handed_back() const {
+  // one way in bf16: each row of a gradient that is handed on would be off alike, and sums over
+  // rows keep what is common to them. That of a variable goes no further.
+  ProductOptions for_gradient_of(const Value& factor) const {
     ProductOptions finer = products;
-    if (finer.precision == Precision::bf16) finer.precision = Precision::bf16x3;
+    const bool handed_on = !factor.graph().nodes()[factor.node()].variable;
+    if (finer.precision == Precision::bf16 && handed_on) finer.precision = Precision::bf16x3;
     return finer;
   }
   static Value product(const Value& a, bool transpose_a, const Value& b, bool transpose_b,
