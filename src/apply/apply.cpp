@@ -18,7 +18,7 @@ namespace {
 // Elements that go through scaling, the rule and the addition at once. So few, because then
 // gradient, slots and parameters are read from memory side by side as in one fused loop, whose
 // speed this reaches; with 2,048 a third of it is lost.
-constexpr size_t kTile = kernels::kTile;
+constexpr size_t kTile = kernels::kUpdateTile;
 // Elements of a whole variable that a thread takes at a time.
 constexpr int64_t kGrain = 16384;
 

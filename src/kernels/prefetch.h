@@ -27,13 +27,13 @@ template <class T>
 }
 
 /// Numbers that go through several loops at once, of which each is in the cache for the next.
-inline constexpr size_t kTile = 256;
+inline constexpr size_t kUpdateTile = 256;
 
 /// Asks for a tile that will be read later, where that pays.
 template <class T>
 void prefetch_tile(const T* x) noexcept {
   if (!prefetch_pays()) return;
-  for (size_t i = 0; i < kTile; i += 64 / sizeof(T)) prefetch(x + i);
+  for (size_t i = 0; i < kUpdateTile; i += 64 / sizeof(T)) prefetch(x + i);
 }
 
 }  // namespace rein::kernels

@@ -16,6 +16,9 @@ constexpr int64_t kBlock = 2 * kTile;  // rows or columns of a product
 constexpr int64_t kDepth = 2 * kTile;  // numbers along k that one step takes
 constexpr int64_t kStepPairs = kTile * kBlock;  // of b in one step
 
+/// How many pieces of `size` n takes, the last one shorter.
+constexpr int64_t pieces_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
 /// c [rows, 32] = a [rows, k] b [k, 32], added to what c holds if `add`. All k numbers come in
 /// `steps` of 32. Sums run over the steps; a step adds the sum of its even numbers (k rising, each
 /// multiplied and added in one rounding) to that of its odd ones, and this to c, as TDPBF16PS does

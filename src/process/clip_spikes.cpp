@@ -63,7 +63,8 @@ void ClipSpikes::update(Gradients& gradients, State& state, const Variables&,
       for (size_t k = 0; k < rows.size(); ++k) {
         const size_t offset = first + static_cast<size_t>(rows[k]) * width;
         will_be_written(offset, width);
-        if (kernels::clip_spikes(&x[k * width], root + offset, coming + offset, settings, width))
+        if (kernels::clip_spikes(x.data() + k * width, root + offset, coming + offset, settings,
+                                 width))
           changed = true;
       }
     }

@@ -4,8 +4,7 @@
 #include <cstring>
 
 #include "kernels/each_target.h"
-#include "kernels/guarded.h"
-#include "kernels/lstm_problem.h"
+#include "kernels/guarded_problem.h"
 
 namespace rein::kernels {
 namespace {
@@ -16,9 +15,6 @@ constexpr int64_t kStride = 9;
 #else
 constexpr int64_t kStride = 1;
 #endif
-
-template <Guard kSide>
-using GuardedProblem = Problem<float, Guarded<float, kSide>>;
 
 template <Guard kSide>
 void expect_in_rows(const LstmSizes& s, const float* dz, int64_t size, ThreadTeam& team) {
@@ -41,21 +37,13 @@ void expect_in_rows(const LstmSizes& s, const float* dz, int64_t size, ThreadTea
 template <Guard kSide>
 void run_guarded(GuardedProblem<kSide>& p, ThreadTeam& team, bool in_place) {
   const LstmMemory memory = lstm_memory<float>(p.s);
-  const auto scratch = [](size_t bytes) {
-    return Guarded<std::byte, kSide>(bytes, Buffer::kAlignment);
-  };
-  auto forward = scratch(memory.forward_scratch), backward = scratch(memory.backward_scratch);
-  lstm_forward(team, p.s, p.forward(), forward.data());
-  auto arrays = p.backward();
-  if (in_place) arrays.dz = p.gates.data();
-  lstm_backward(team, p.s, arrays, backward.data());
-  EXPECT_TRUE(forward.intact());
-  EXPECT_TRUE(backward.intact());
-  for (const auto* a : {&p.x, &p.kernel, &p.bias, &p.h0, &p.c0, &p.d_outputs, &p.d_h, &p.d_c,
-                        &p.gates, &p.cells, &p.dz})
-    EXPECT_TRUE(a->intact());
-  for (const auto& [name, a] : p.results()) EXPECT_TRUE(a->intact()) << name;
-  expect_in_rows<kSide>(p.s, arrays.dz, memory.gates, team);
+  run_within(
+      p, memory, in_place,
+      [&](const LstmForward<float>& f, std::byte* scratch) { lstm_forward(team, p.s, f, scratch); },
+      [&](const LstmBackward<float>& b, std::byte* scratch) {
+        lstm_backward(team, p.s, b, scratch);
+      });
+  expect_in_rows<kSide>(p.s, in_place ? p.gates.data() : p.dz.data(), memory.gates, team);
 }
 
 class Checker {

@@ -35,9 +35,9 @@ void for_tiles(ThreadTeam* team, size_t n, F&& f) {
 /// that f reads.
 template <class T, class F>
 void for_blocks(size_t begin, size_t end, std::initializer_list<const T*> arrays, F&& f) {
-  for (size_t at = begin; at < end; at += kernels::kTile) {
+  for (size_t at = begin; at < end; at += kernels::kUpdateTile) {
     for (const T* array : arrays) kernels::prefetch_tile(array + at);
-    f(at, std::min(end, at + kernels::kTile));
+    f(at, std::min(end, at + kernels::kUpdateTile));
   }
 }
 

@@ -13,8 +13,6 @@
 namespace rein::kernels {
 namespace {
 
-int64_t pieces_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
-
 // The packed factors: a [blocks of 16 rows][steps][16][16], b [blocks of 32
 // columns][steps][16][32], each followed by its low parts.
 struct PackedSizes {

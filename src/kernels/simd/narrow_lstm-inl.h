@@ -23,10 +23,6 @@ HWY_BEFORE_NAMESPACE();
 namespace rein::kernels {
 namespace HWY_NAMESPACE {
 
-inline int64_t units_in(const NarrowSizes& n, int64_t p) {
-  return std::min(kTile, n.s.units - p * kTile);
-}
-
 HWY_INLINE void store_some(Vector v, float* to, int64_t n) {
   if (n >= kLanes)
     hn::StoreU(v, Floats(), to);
@@ -46,9 +42,9 @@ inline bool shares_columns(const ThreadTeam& team, const NarrowSizes& n) {
 // Nearly equal blocks of at most 32 rows; f(first, count).
 template <class F>
 HWY_INLINE void for_blocks(int64_t from, int64_t to, const F& f) {
-  const int64_t blocks = up_to(to - from, kBlock);
+  const int64_t blocks = pieces_of(to - from, kBlock);
   if (blocks == 0) return;
-  const int64_t size = up_to(to - from, blocks);
+  const int64_t size = pieces_of(to - from, blocks);
   for (int64_t first = from; first < to; first += size) f(first, std::min(size, to - first));
 }
 

@@ -56,7 +56,7 @@ void BackwardNarrow(ThreadTeam& team, const ProductOptions& products, const Narr
   const NarrowBackward pass{n, b, dc, dh, bias_sums};
   const auto pack_transposed = [&](const float* kernel, int64_t width) {
     Pair* low = n.split ? packed + n.transposed(width) : nullptr;
-    team.run(up_to(width, kBlock), [&](int64_t i) HWY_ATTR {
+    team.run(pieces_of(width, kBlock), [&](int64_t i) HWY_ATTR {
       NarrowBackward::pack_transposed(n, kernel, width, i, packed, low);
     });
   };
@@ -166,7 +166,7 @@ void narrow::lstm_rows(const ProductOptions& products, const LstmSizes& s, const
   for (int64_t p = 0; p < n.panels(); ++p)
     for (int64_t row = 0; row < n.rows(); ++row)
       for (int64_t gate = 0; gate < 4; ++gate)
-        for (int64_t u = 0; u < std::min(kTile, s.units - p * kTile); ++u) {
+        for (int64_t u = 0; u < n.units_in(p); ++u) {
           const auto part = [&](int64_t low) {
             const auto pair = std::bit_cast<Pair>(
                 dz[(p * n.rows() + row) * kWidth + low * kWidth / 2 + gate / 2 * kTile + u]);

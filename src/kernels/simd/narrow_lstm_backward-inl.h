@@ -36,16 +36,17 @@ struct NarrowBackward {
               [&](int64_t i, Pair* out, Pair* out_low) HWY_ATTR {
                 const float* x =
                     kernel + (first + i) * 4 * n.s.units + 2 * pair * n.s.units + p * kTile;
-                const int64_t units = first + i < width ? units_in(n, p) : 0;
+                const int64_t units = first + i < width ? n.units_in(p) : 0;
                 pair_rows(x, x + n.s.units, units, out, out_low);
               },
               to + place, low ? low + place : nullptr, kBlock);
         }
   }
 
-  // Rows of dz, from row `at` of all steps on, times one block of transposed weights.
-  void multiply(TileUnit& unit, int64_t at, int64_t rows, const Pair* weights, int64_t all_weights,
-                float* sums) const {
+  // Rows of dz, from row `at` of all steps on, times one block of transposed weights, of `width` in
+  // all.
+  void multiply(TileUnit& unit, int64_t at, int64_t rows, const Pair* weights, int64_t width,
+                int64_t block, float* sums) const {
     TileProduct product;
     product.a = dz() + at * kWidth;
     product.a_row = kWidth;
@@ -53,12 +54,29 @@ struct NarrowBackward {
     product.a_step = kTile;
     product.a_two = n.rows() * kWidth;
     product.a_low = n.split ? kWidth / 2 : 0;
-    product.b = weights;
-    product.b_low = all_weights;
+    product.b = weights + block * n.dz_steps() * kStepPairs;
+    product.b_low = n.transposed(width);
     product.steps = n.dz_steps();
     product.c = sums;
     product.rows = static_cast<int>(rows);
     unit.multiply(product);
+  }
+
+  // f(sums, row, panel) for what step t hands back to rows [from, to) and one block of units:
+  // nothing if it is the step after the last.
+  template <class F>
+  HWY_INLINE void for_handed_back(TileUnit& unit, const Pair* weights, int64_t t, int64_t from,
+                                  int64_t to, int64_t block, const F& f) const {
+    alignas(64) float sums[kBlock * kBlock];
+    for_blocks(from, to, [&](int64_t row, int64_t rows) HWY_ATTR {
+      if (t < n.s.steps)
+        multiply(unit, t * n.s.batch + row, rows, weights, n.s.units, block, sums);
+      else
+        std::fill_n(sums, rows * kBlock, 0.0f);
+      for (int64_t half = 0; half < 2 && 2 * block + half < n.panels(); ++half)
+        for (int64_t r = 0; r < rows; ++r)
+          f(sums + r * kBlock + half * kTile, row + r, 2 * block + half);
+    });
   }
 
   void begin(int64_t from, int64_t to) const {
@@ -68,34 +86,23 @@ struct NarrowBackward {
         float *c = dc + (p * n.s.batch + row) * kTile, *h = dh + (p * n.s.batch + row) * kTile;
         std::fill_n(c, kTile, 0.0f);
         std::fill_n(h, kTile, 0.0f);
-        if (b.d_c) std::copy_n(b.d_c + row * n.s.units + p * kTile, units_in(n, p), c);
+        if (b.d_c) std::copy_n(b.d_c + row * n.s.units + p * kTile, n.units_in(p), c);
       }
   }
 
   // Rows [from, to) and blocks of units [first, last) of step t, which hands dz to step t - 1.
   void step(TileUnit& unit, const Pair* weights, int64_t t, int64_t from, int64_t to, int64_t first,
             int64_t last) const {
-    to_and_fro(t, first, last, [&](int64_t i) HWY_ATTR { block(unit, weights, t, from, to, i); });
-  }
-
-  void block(TileUnit& unit, const Pair* weights, int64_t t, int64_t from, int64_t to,
-             int64_t block) const {
-    alignas(64) float sums[kBlock * kBlock];
-    for_blocks(from, to, [&](int64_t row, int64_t rows) HWY_ATTR {
-      if (t + 1 < n.s.steps)
-        multiply(unit, (t + 1) * n.s.batch + row, rows, weights + block * n.dz_steps() * kStepPairs,
-                 n.transposed(n.s.units), sums);
-      else
-        std::fill_n(sums, rows * kBlock, 0.0f);
-      for (int64_t half = 0; half < 2 && 2 * block + half < n.panels(); ++half)
-        for (int64_t r = 0; r < rows; ++r)
-          cells(sums + r * kBlock + half * kTile, t, row + r, 2 * block + half);
+    to_and_fro(t, first, last, [&](int64_t block) HWY_ATTR {
+      for_handed_back(unit, weights, t + 1, from, to, block,
+                      [&](const float* sums, int64_t row, int64_t p)
+                          HWY_ATTR { cells(sums, t, row, p); });
     });
   }
 
   HWY_INLINE void cells(const float* from_next, int64_t t, int64_t row, int64_t p) const {
     const Floats d;
-    const int64_t at = (p * n.s.steps + t) * n.s.batch + row, units = units_in(n, p);
+    const int64_t at = (p * n.s.steps + t) * n.s.batch + row, units = n.units_in(p);
     const int64_t in_rows = row * n.s.units + p * kTile;
     for (int64_t u = 0; u < kTile; u += kLanes) {
       Vector dh_now = hn::LoadU(d, from_next + u);
@@ -143,15 +150,10 @@ struct NarrowBackward {
   // With a limit for what a step hands back: dh of the step before first, then the lengths.
   void hand_back(TileUnit& unit, const Pair* weights, int64_t t, int64_t from, int64_t to,
                  int64_t block) const {
-    alignas(64) float sums[kBlock * kBlock];
-    for_blocks(from, to, [&](int64_t row, int64_t rows) {
-      multiply(unit, t * n.s.batch + row, rows, weights + block * n.dz_steps() * kStepPairs,
-               n.transposed(n.s.units), sums);
-      for (int64_t half = 0; half < 2 && 2 * block + half < n.panels(); ++half)
-        for (int64_t r = 0; r < rows; ++r)
-          std::copy_n(sums + r * kBlock + half * kTile, kTile,
-                      dh + ((2 * block + half) * n.s.batch + row + r) * kTile);
-    });
+    for_handed_back(unit, weights, t, from, to, block,
+                    [&](const float* sums, int64_t row, int64_t p) {
+                      std::copy_n(sums, kTile, dh + (p * n.s.batch + row) * kTile);
+                    });
   }
 
   void clip_rows(int64_t from, int64_t to) const {
@@ -185,7 +187,7 @@ struct NarrowBackward {
   void store_biases() const {
     for (int64_t p = 0; p < n.panels(); ++p)
       for (int64_t g = 0; g < 4; ++g)
-        for (int64_t u = 0; u < units_in(n, p); ++u) {
+        for (int64_t u = 0; u < n.units_in(p); ++u) {
           const float* sums = bias_sums + p * n.bias_groups() * kWidth + g * kTile + u;
           float sum = 0;
           for (int64_t i = 0; i < n.bias_groups(); ++i) sum += sums[i * kWidth];
@@ -196,7 +198,7 @@ struct NarrowBackward {
   void store_state(const float* from, float* to) const {
     for (int64_t p = 0; p < n.panels(); ++p)
       for (int64_t row = 0; row < n.s.batch; ++row)
-        std::copy_n(from + (p * n.s.batch + row) * kTile, units_in(n, p),
+        std::copy_n(from + (p * n.s.batch + row) * kTile, n.units_in(p),
                     to + row * n.s.units + p * kTile);
   }
 
@@ -205,8 +207,7 @@ struct NarrowBackward {
     alignas(64) float sums[kBlock * kBlock];
     for (int64_t i = 0; i < n.x_steps(); ++i)
       for_blocks(from, to, [&](int64_t row, int64_t rows) {
-        multiply(unit, row, rows, weights + i * n.dz_steps() * kStepPairs, n.transposed(n.s.inputs),
-                 sums);
+        multiply(unit, row, rows, weights, n.s.inputs, i, sums);
         for (int64_t r = 0; r < rows; ++r)
           std::copy_n(sums + r * kBlock, std::min(kBlock, n.s.inputs - i * kBlock),
                       b.dx + (row + r) * n.s.inputs + i * kBlock);

@@ -26,7 +26,7 @@ struct NarrowForward {
     std::fill_n(to, n.panels() * kWidth, 0.0f);
     for (int64_t p = 0; p < n.panels(); ++p)
       for (int64_t g = 0; g < 4; ++g)
-        for (int64_t u = 0; u < units_in(n, p); ++u)
+        for (int64_t u = 0; u < n.units_in(p); ++u)
           to[(4 * p + g) * kTile + u] =
               f.bias[g * n.s.units + p * kTile + u] + (g == 2 ? f.forget_bias : 0.0f);
   }
@@ -41,7 +41,7 @@ struct NarrowForward {
         const int64_t k = (of_x ? n.s.inputs : n.s.units) - at;
         const float* from = kernel + (of_x ? at : n.s.inputs + at) * row + g * n.s.units;
         const int64_t place = ((2 * p + g / 2) * n.steps() + step) * kStepPairs + g % 2 * kTile;
-        pack_b(from + p * kTile, row, units_in(n, p), k, to + place, low ? low + place : nullptr);
+        pack_b(from + p * kTile, row, n.units_in(p), k, to + place, low ? low + place : nullptr);
       }
   }
 
@@ -120,7 +120,7 @@ struct NarrowForward {
 
   HWY_INLINE void cells(const float* z, int64_t t, int64_t row, int64_t p) const {
     const Floats d;
-    const int64_t at = (p * n.s.steps + t) * n.s.batch + row, units = units_in(n, p);
+    const int64_t at = (p * n.s.steps + t) * n.s.batch + row, units = n.units_in(p);
     for (int64_t u = 0; u < kTile; u += kLanes) {
       Vector gates[4];
       float* to = f.gates + at * kWidth + u;

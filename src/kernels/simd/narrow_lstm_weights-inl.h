@@ -96,7 +96,7 @@ struct NarrowWeights {
   }
 
   void store_weights(int64_t panel, int64_t half, const float* sums) const {
-    const int64_t units = units_in(n, panel);
+    const int64_t units = n.units_in(panel);
     const auto gate_at = [&](float* row, int64_t second) {
       return row + (2 * half + second) * n.s.units + panel * kTile;
     };
