@@ -102,6 +102,15 @@ int main(int argc, char** argv) {
   }
   const int64_t steps = argc > 4 ? std::atoll(argv[4]) : 1500;
   const Seed seed{std::strtoull(argv[3], nullptr, 10)};
-  train(Text(bytes), {.precision = *precision}, seed, steps);
+  if (steps <= 0) {
+    std::fprintf(stderr, "characters: STEPS is a number of 1 or more, not %s\n", argv[4]);
+    return 2;
+  }
+  try {
+    train(Text(bytes), {.precision = *precision}, seed, steps);
+  } catch (const Error& e) {
+    std::fprintf(stderr, "characters: %s\n", e.what());
+    return 1;
+  }
   return 0;
 }
