@@ -24,6 +24,8 @@ inline std::vector<app::StepShape> bench_shapes() {
     if (s.vocabulary > 500) s.vocabulary = s.outputs = 500;
 #ifdef REIN_SANITIZED
     s.steps = std::min<int64_t>(s.steps, 8);
+    s.units = std::min<int64_t>(s.units, 260);  // their weights still exceed a second-level cache
+    s.inputs = std::min<int64_t>(s.inputs, 260);
 #endif
   }
   return shapes;

@@ -109,6 +109,13 @@ bool refused(const WrapperRow& wrapper, const AnyRule& rule) {
          }) != "nothing thrown";
 }
 
+#ifdef REIN_SANITIZED
+// Of the cells: sanitizers are slow, and cells share their code.
+constexpr int kStride = 5;
+#else
+constexpr int kStride = 1;
+#endif
+
 TEST(Wrappers, WithEveryClipAndRule) {
   int cells = 0, refusals = 0;
   for (const WrapperRow& wrapper : wrappers())
@@ -120,6 +127,7 @@ TEST(Wrappers, WithEveryClipAndRule) {
       const Course bare = ByHand({wrapper, row.rule, no_clip}).run();
       for (const ClipRow& clip : clips()) {
         if (!row.with_every_clip && std::string_view(clip.name) != "several") continue;
+        if (++cells % kStride != 0) continue;
         SCOPED_TRACE(testing::Message()
                      << wrapper.name << ", " << clip.name << ", " << row.rule.name());
         const Cell cell{wrapper, row.rule, clip.make};
@@ -131,7 +139,6 @@ TEST(Wrappers, WithEveryClipAndRule) {
         if (clip.above) {
           EXPECT_EQ(ByHand({wrapper, row.rule, clip.above}).run(), bare);
         }
-        ++cells;
         if (HasFailure()) return;  // the first cell tells enough
       }
     }
