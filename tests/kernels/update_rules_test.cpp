@@ -37,6 +37,107 @@ constexpr AdamNumbers kAdam{.beta1 = 0.9,
 constexpr LionNumbers kLion{.beta1 = 0.9, .new1 = 0.1, .beta2 = 0.99, .new2 = 0.01, .rate = 0.02};
 constexpr RpropNumbers kRprop{.decrease = 0.5, .increase = 1.2, .min_step = 0.3, .max_step = 1.5};
 constexpr FtrlNumbers kFtrl{.rate = 0.5, .l1 = 0.4, .fixed = 0.7, .shrinkage = 0.1};
+constexpr AdamaxNumbers kAdamax{
+    .beta1 = 0.9, .new1 = 0.1, .beta2 = 0.99, .rate = 0.5, .added = 1e-3, .epsilon = 1e-2};
+constexpr NadamNumbers kNadam{.beta1 = 0.9,
+                              .new1 = 0.1,
+                              .beta2 = 0.999,
+                              .new2 = 0.001,
+                              .of_m = 0.3,
+                              .of_d = 0.2,
+                              .root_factor = 1.5,
+                              .epsilon = 1e-8};
+constexpr RmsNumbers kRms{.rho = 0.9, .rate = 0.5, .in_root = 1e-3, .epsilon = 1e-2};
+constexpr AdagradNumbers kAdagrad{.rate = 0.5, .in_root = 0, .epsilon = 1e-2, .rests_at_0 = false};
+constexpr AdagradNumbers kRestingAdagrad{
+    .rate = 0.5, .in_root = 0, .epsilon = 0, .rests_at_0 = true};
+constexpr AdadeltaNumbers kAdadelta{.rho = 0.9, .rate = 0.5, .epsilon = 1e-3};
+constexpr ScheduleFreeNumbers kScheduleFree{.beta2 = 0.999,
+                                            .new2 = 0.001,
+                                            .root_factor = 1.5,
+                                            .epsilon = 1e-8,
+                                            .decay = 0.1,
+                                            .share = 0.2,
+                                            .z_rate = 0.3,
+                                            .y_rate = 0.1};
+
+constexpr float f32(double x) { return static_cast<float>(x); }
+
+// A plain step from what it makes of the numbers of one place.
+template <size_t... kArrays, class F>
+Kernel one_by_one(F f) {
+  return [f](Arrays& x, size_t at, size_t n) {
+    for (size_t i = at; i < at + n; ++i) f(x[kArrays][i]...);
+  };
+}
+
+// Steps that are one text for all instruction sets; their twins stand here.
+std::vector<Step> loops() {
+  return {
+      {"adamax", 3,
+       [](Arrays& x, size_t at, size_t n) { adamax(&x[0][at], &x[1][at], &x[2][at], kAdamax, n); },
+       one_by_one<0, 1, 2>([](float& d, float& m, float& u) {
+         m = f32(0.9) * m + f32(0.1) * d;
+         const float decayed = f32(0.99) * u, fresh = std::abs(d) + f32(1e-3);
+         u = decayed < fresh ? fresh : decayed;  // the decayed where either is NaN
+         d = -0.5f * m / (u + f32(1e-2));
+       })},
+      {"nadam", 3,
+       [](Arrays& x, size_t at, size_t n) { nadam(&x[0][at], &x[1][at], &x[2][at], kNadam, n); },
+       one_by_one<0, 1, 2>([](float& d, float& m, float& v) {
+         m = f32(0.9) * m + f32(0.1) * d;
+         v = f32(0.999) * v + f32(0.001) * (d * d);
+         d = (f32(-0.3) * m + f32(-0.2) * d) / (std::sqrt(v) * 1.5f + f32(1e-8));
+       })},
+      {"rmsprop", 2, [](Arrays& x, size_t at, size_t n) { rmsprop(&x[0][at], &x[1][at], kRms, n); },
+       one_by_one<0, 1>([](float& d, float& s) {
+         s = f32(0.9) * s + f32(0.1) * (d * d);
+         d = -0.5f * (d / (std::sqrt(s + f32(1e-3)) + f32(1e-2)));
+       })},
+      {"centered rmsprop", 3,
+       [](Arrays& x, size_t at, size_t n) {
+         centered_rmsprop(&x[0][at], &x[1][at], &x[2][at], kRms, n);
+       },
+       one_by_one<0, 1, 2>([](float& d, float& s, float& mean) {
+         s = f32(0.9) * s + f32(0.1) * (d * d);
+         mean = f32(0.9) * mean + f32(0.1) * d;
+         d = -0.5f * (d / (std::sqrt(s - mean * mean + f32(1e-3)) + f32(1e-2)));
+       })},
+      {"adagrad", 2,
+       [](Arrays& x, size_t at, size_t n) { adagrad(&x[0][at], &x[1][at], kAdagrad, n); },
+       one_by_one<0, 1>([](float& d, float& s) {
+         s += d * d;
+         d = -0.5f * d / (std::sqrt(s) + f32(1e-2));
+       })},
+      {"adagrad that rests at 0", 2,
+       [](Arrays& x, size_t at, size_t n) { adagrad(&x[0][at], &x[1][at], kRestingAdagrad, n); },
+       one_by_one<0, 1>([](float& d, float& s) {
+         s += d * d;
+         d = s == 0 ? 0 : -0.5f * d / std::sqrt(s);
+       })},
+      {"adadelta", 3,
+       [](Arrays& x, size_t at, size_t n) {
+         adadelta(&x[0][at], &x[1][at], &x[2][at], kAdadelta, n);
+       },
+       one_by_one<0, 1, 2>([](float& d, float& s, float& step) {
+         const float rho = f32(0.9), fresh = f32(0.1), epsilon = f32(1e-3);
+         s = rho * s + fresh * (d * d);
+         const float u = std::sqrt(step + epsilon) / std::sqrt(s + epsilon) * d;
+         step = rho * step + fresh * (u * u);
+         d = f32(-0.5) * u;
+       })},
+      {"schedule free", 4,
+       [](Arrays& x, size_t at, size_t n) {
+         schedule_free(&x[0][at], &x[1][at], &x[2][at], &x[3][at], kScheduleFree, n);
+       },
+       one_by_one<0, 1, 2, 3>([](float& d, float& z, float& v, float y) {
+         v = f32(0.999) * v + f32(0.001) * (d * d);
+         const float u = d / (std::sqrt(v) * 1.5f + f32(1e-8)) + f32(0.1) * y;
+         d = f32(0.2) * (z - y) - f32(0.1) * u;
+         z = z - f32(0.3) * u;
+       })},
+  };
+}
 
 // The update in one pass against its parts.
 Step adam_in_one(const char* name, double factor) {
@@ -54,7 +155,8 @@ Step adam_in_one(const char* name, double factor) {
 }
 
 std::vector<Step> steps() {
-  return {
+  std::vector<Step> all = loops();
+  const std::vector<Step> vectors = {
       adam_in_one("adam in one", 0.37),
       adam_in_one("adam in one, a factor that is no normal float", 1e-41),
       {"combine", 3,
@@ -97,6 +199,8 @@ std::vector<Step> steps() {
          ref::ftrl(&x[0][at], &x[1][at], &x[2][at], &x[3][at], kFtrl, n);
        }},
   };
+  all.insert(all.end(), vectors.begin(), vectors.end());
+  return all;
 }
 
 // Squares and steps are not negative: from the second array on, but for the means that come first.
@@ -107,9 +211,14 @@ Arrays arrays_of(const Step& step, size_t n) {
   const auto positive = [&](size_t k) {
     for (size_t i = 0; i < n; ++i) x[k][i] = std::abs(x[k][i]);
   };
-  if (name == "ftrl") positive(1);
-  if (name.starts_with("adam") || name == "rprop" || name == "amsgrad") positive(2);
+  if (name == "ftrl" || name == "adadelta") positive(1);
+  if (name.ends_with("rmsprop") || name.starts_with("adagrad")) positive(1);
+  for (const std::string_view prefix :
+       {"adam", "adadelta", "nadam", "rprop", "amsgrad", "schedule"})
+    if (name.starts_with(prefix)) positive(2);
   if (name == "amsgrad") positive(3);
+  if (name.ends_with("rests at 0"))
+    for (size_t i = 0; i < n; i += 2) x[0][i] = x[1][i] = 0;
   return x;
 }
 
@@ -151,6 +260,22 @@ TEST(RuleSteps, AnElementsBitsDoNotDependOnItsPlace) {
       for (size_t k = 0; k < step.arrays; ++k) expect_same_bits(whole[k], single[k], n);
     }
   });
+}
+
+TEST(RuleSteps, LoopsGiveTheSameBitsOnAllInstructionSets) {
+  constexpr size_t n = 67;
+  for (const Step& step : loops()) {
+    std::vector<Arrays> results;
+    for_each_target([&](const char*) {
+      results.push_back(arrays_of(step, n));
+      step.fast(results.back(), 0, n);
+    });
+    for (const Arrays& result : results)
+      for (size_t k = 0; k < step.arrays; ++k) {
+        SCOPED_TRACE(step.name);
+        expect_same_bits(result[k], results[0][k], n);
+      }
+  }
 }
 
 TEST(RuleSteps, DoublesFollowTheFormulas) {
@@ -197,9 +322,60 @@ TEST(RuleSteps, DoublesFollowTheFormulas) {
   EXPECT_EQ(d, 0);
   EXPECT_EQ(previous, 0);
 
-  // n = 0.25 becomes 0.5, and z ends beyond l1.
-  double n = 0.25, z = 1, w = 0.5;
+  double u = 0.3;
+  d = 0.5, m = 0.2;
+  adamax(&d, &m, &u, kAdamax, 1);  // |d| is the larger
+  EXPECT_DOUBLE_EQ(m, mean);
+  EXPECT_DOUBLE_EQ(u, 0.501);
+  EXPECT_DOUBLE_EQ(d, -0.5 * mean / 0.511);
+  d = 0.1;
+  adamax(&d, &m, &u, kAdamax, 1);
+  EXPECT_DOUBLE_EQ(u, 0.99 * 0.501);
+
+  d = 0.5, m = 0.2, v = 0.04;
+  nadam(&d, &m, &v, kNadam, 1);
+  EXPECT_DOUBLE_EQ(m, mean);
+  EXPECT_DOUBLE_EQ(v, variance);
+  EXPECT_DOUBLE_EQ(d, -(0.3 * mean + 0.2 * 0.5) / (1.5 * std::sqrt(variance) + 1e-8));
+
+  const double next_square = 0.9 * 0.04 + 0.1 * 0.25;
+  double square = 0.04;
   d = 0.5;
+  rmsprop(&d, &square, kRms, 1);
+  EXPECT_DOUBLE_EQ(square, next_square);
+  EXPECT_DOUBLE_EQ(d, -0.5 * 0.5 / (std::sqrt(next_square + 1e-3) + 1e-2));
+
+  d = 0.5, square = 0.04, m = 0.2;
+  centered_rmsprop(&d, &square, &m, kRms, 1);
+  EXPECT_DOUBLE_EQ(m, mean);
+  EXPECT_DOUBLE_EQ(d, -0.5 * 0.5 / (std::sqrt(next_square - mean * mean + 1e-3) + 1e-2));
+
+  d = 0.5, square = 0.11;
+  adagrad(&d, &square, kAdagrad, 1);
+  EXPECT_DOUBLE_EQ(square, 0.36);
+  EXPECT_DOUBLE_EQ(d, -0.5 * 0.5 / 0.61);
+  d = 0, square = 0;
+  adagrad(&d, &square, kRestingAdagrad, 1);
+  EXPECT_EQ(d, 0);
+
+  d = 0.5, square = 0.04, step = 0.09;
+  adadelta(&d, &square, &step, kAdadelta, 1);
+  const double moved = std::sqrt(0.091 / (next_square + 1e-3)) * 0.5;
+  EXPECT_DOUBLE_EQ(square, next_square);
+  EXPECT_DOUBLE_EQ(step, 0.9 * 0.09 + 0.1 * moved * moved);
+  EXPECT_DOUBLE_EQ(d, -0.5 * moved);
+
+  double z = 0.8, y = 0.6;
+  d = 0.5, v = 0.04;
+  schedule_free(&d, &z, &v, &y, kScheduleFree, 1);
+  const double adam_and_decay = 0.5 / (1.5 * std::sqrt(variance) + 1e-8) + 0.1 * 0.6;
+  EXPECT_DOUBLE_EQ(v, variance);
+  EXPECT_DOUBLE_EQ(d, 0.2 * (0.8 - 0.6) - 0.1 * adam_and_decay);
+  EXPECT_DOUBLE_EQ(z, 0.8 - 0.3 * adam_and_decay);
+
+  // n = 0.25 becomes 0.5, and z ends beyond l1.
+  double n = 0.25, w = 0.5;
+  d = 0.5, z = 1;
   ftrl(&d, &n, &z, &w, kFtrl, 1);
   const double root = std::sqrt(0.5), next = 1 + 0.5 + 0.1 * 0.5 - (root - 0.5) / 0.5 * 0.5;
   EXPECT_DOUBLE_EQ(z, next);

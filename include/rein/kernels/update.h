@@ -86,6 +86,63 @@ void ftrl(float* d, float* n, float* z, const float* w, const FtrlNumbers& a, si
 void ftrl(double* d, double* n, double* z, const double* w, const FtrlNumbers& a,
           size_t size) noexcept;
 
+struct AdamaxNumbers {
+  double beta1, new1, beta2, rate;
+  double added, epsilon;  // to |d|, and to u in the denominator
+};
+/// m = beta1 m + new1 d, u = max(beta2 u, |d| + added), d = -rate m / (u + epsilon).
+void adamax(float* d, float* m, float* u, const AdamaxNumbers& a, size_t n) noexcept;
+void adamax(double* d, double* m, double* u, const AdamaxNumbers& a, size_t n) noexcept;
+
+struct NadamNumbers {
+  double beta1, new1, beta2, new2;
+  double of_m, of_d;
+  double root_factor, epsilon;
+};
+/// m and v as with Adam, d = -(of_m m + of_d d) / (sqrt(v) root_factor + epsilon).
+void nadam(float* d, float* m, float* v, const NadamNumbers& a, size_t n) noexcept;
+void nadam(double* d, double* m, double* v, const NadamNumbers& a, size_t n) noexcept;
+
+struct RmsNumbers {
+  double rho, rate;
+  double in_root, epsilon;  // added to what is under the root, and to the root
+};
+/// s = rho s + (1 - rho) d^2, d = -rate d / (sqrt(s + in_root) + epsilon).
+void rmsprop(float* d, float* s, const RmsNumbers& a, size_t n) noexcept;
+void rmsprop(double* d, double* s, const RmsNumbers& a, size_t n) noexcept;
+/// The same with s - mean^2 under the root, mean = rho mean + (1 - rho) d.
+void centered_rmsprop(float* d, float* s, float* mean, const RmsNumbers& a, size_t n) noexcept;
+void centered_rmsprop(double* d, double* s, double* mean, const RmsNumbers& a, size_t n) noexcept;
+
+struct AdagradNumbers {
+  double rate, in_root, epsilon;  // as of RMSProp
+  bool rests_at_0;                // d = 0 where s is 0
+};
+/// s = s + d^2, d = -rate d / (sqrt(s + in_root) + epsilon).
+void adagrad(float* d, float* s, const AdagradNumbers& a, size_t n) noexcept;
+void adagrad(double* d, double* s, const AdagradNumbers& a, size_t n) noexcept;
+
+struct AdadeltaNumbers {
+  double rho, rate, epsilon;
+};
+/// s = rho s + (1 - rho) d^2, u = sqrt(step + epsilon) / sqrt(s + epsilon) d,
+/// step = rho step + (1 - rho) u^2, d = -rate u.
+void adadelta(float* d, float* s, float* step, const AdadeltaNumbers& a, size_t n) noexcept;
+void adadelta(double* d, double* s, double* step, const AdadeltaNumbers& a, size_t n) noexcept;
+
+struct ScheduleFreeNumbers {
+  double beta2, new2, root_factor, epsilon;  // of v, as with Adam
+  double decay;                              // of the weights
+  double share;                              // of z in the average
+  double z_rate, y_rate;
+};
+/// v as with Adam, u = d / (sqrt(v) root_factor + epsilon) + decay y, d = share (z - y) - y_rate u,
+/// z = z - z_rate u.
+void schedule_free(float* d, float* z, float* v, const float* y, const ScheduleFreeNumbers& a,
+                   size_t n) noexcept;
+void schedule_free(double* d, double* z, double* v, const double* y, const ScheduleFreeNumbers& a,
+                   size_t n) noexcept;
+
 /// scale_into, adam and add_into in one, to the same bits: what the step with `gradient` times
 /// `factor` makes of m, v and the parameters w.
 void adam_update(const float* gradient, double factor, float* w, float* m, float* v,
@@ -93,7 +150,7 @@ void adam_update(const float* gradient, double factor, float* w, float* m, float
 void adam_update(const double* gradient, double factor, double* w, double* m, double* v,
                  const AdamNumbers& a, size_t n) noexcept;
 
-/// The same in plain loops, the oracles of the above.
+/// Plain loops, the oracles of those above that are written in vectors.
 namespace ref {
 void scale_into(const float* x, double factor, float* out, size_t n) noexcept;
 void scale_each(const double* factors, float* x, size_t n) noexcept;

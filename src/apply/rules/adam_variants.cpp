@@ -28,19 +28,16 @@ void Adamax::begin(State& state, const Gradients& gradients) const {
 
 template <class T>
 void Adamax::delta(std::span<T> d, State& state, BlockPlace place) const {
-  T* const m = block_of<T>(state.m, place);
-  T* const u = block_of<T>(state.u, place);
-  const T b1 = static_cast<T>(beta1), b2 = static_cast<T>(beta2), fresh = static_cast<T>(1 - beta1);
-  const T rate = static_cast<T>(-state.rates[place.variable]);
   const bool at_the_end = form == RuleForm::keras;
-  const T in_u = static_cast<T>(at_the_end ? 0 : epsilon);
-  const T below = static_cast<T>(at_the_end ? epsilon : 0);
   decay_gradient(*this, d, place);
-  for (size_t i = 0; i < d.size(); ++i) {
-    m[i] = b1 * m[i] + fresh * d[i];
-    u[i] = std::max(b2 * u[i], std::abs(d[i]) + in_u);
-    d[i] = rate * m[i] / (u[i] + below);
-  }
+  kernels::adamax(d.data(), block_of<T>(state.m, place), block_of<T>(state.u, place),
+                  {.beta1 = beta1,
+                   .new1 = 1 - beta1,
+                   .beta2 = beta2,
+                   .rate = state.rates[place.variable],
+                   .added = at_the_end ? 0 : epsilon,
+                   .epsilon = at_the_end ? epsilon : 0},
+                  d.size());
   decay_weights(*this, d, state.rate, place);
 }
 template void Adamax::delta(std::span<float>, State&, BlockPlace) const;
@@ -83,19 +80,18 @@ void Nadam::begin(State& state, const Gradients& gradients) const {
 
 template <class T>
 void Nadam::delta(std::span<T> d, State& state, BlockPlace place) const {
-  T* const m = block_of<T>(state.m, place);
-  T* const v = block_of<T>(state.v, place);
   const auto& weights = state.weights[place.variable];
-  const T b1 = static_cast<T>(beta1), b2 = static_cast<T>(beta2);
-  const T new1 = static_cast<T>(1 - beta1), new2 = static_cast<T>(1 - beta2);
-  const T of_m = static_cast<T>(-weights.of_m), of_g = static_cast<T>(-weights.of_g);
-  const T factor = static_cast<T>(weights.root_factor), eps = static_cast<T>(epsilon);
   decay_gradient(*this, d, place);
-  for (size_t i = 0; i < d.size(); ++i) {
-    m[i] = b1 * m[i] + new1 * d[i];
-    v[i] = b2 * v[i] + new2 * (d[i] * d[i]);
-    d[i] = (of_m * m[i] + of_g * d[i]) / (std::sqrt(v[i]) * factor + eps);
-  }
+  kernels::nadam(d.data(), block_of<T>(state.m, place), block_of<T>(state.v, place),
+                 {.beta1 = beta1,
+                  .new1 = 1 - beta1,
+                  .beta2 = beta2,
+                  .new2 = 1 - beta2,
+                  .of_m = weights.of_m,
+                  .of_d = weights.of_g,
+                  .root_factor = weights.root_factor,
+                  .epsilon = epsilon},
+                 d.size());
   decay_weights(*this, d, state.rate, place);
 }
 template void Nadam::delta(std::span<float>, State&, BlockPlace) const;
@@ -141,16 +137,21 @@ void RAdam::delta(std::span<T> d, State& state, BlockPlace place) const {
   T* const m = block_of<T>(state.m, place);
   T* const v = block_of<T>(state.v, place);
   const auto& weights = state.weights[place.variable];
-  const T b1 = static_cast<T>(beta1), b2 = static_cast<T>(beta2);
-  const T new1 = static_cast<T>(1 - beta1), new2 = static_cast<T>(1 - beta2);
-  const T of_m = static_cast<T>(-weights.of_m);
-  const T factor = static_cast<T>(weights.root_factor), eps = static_cast<T>(epsilon);
+  const kernels::AdamNumbers numbers{.beta1 = beta1,
+                                     .beta2 = beta2,
+                                     .new1 = 1 - beta1,
+                                     .new2 = 1 - beta2,
+                                     .rate = weights.of_m,
+                                     .root_factor = weights.root_factor,
+                                     .epsilon = epsilon};
   decay_gradient(*this, d, place);
-  for (size_t i = 0; i < d.size(); ++i) {
-    m[i] = b1 * m[i] + new1 * d[i];
-    v[i] = b2 * v[i] + new2 * (d[i] * d[i]);
-    d[i] = of_m * m[i];
-    if (weights.adaptive) d[i] /= std::sqrt(v[i]) * factor + eps;
+  if (weights.adaptive) {
+    kernels::adam(d.data(), m, v, numbers, d.size());
+  } else {  // the first few steps
+    const T new2 = static_cast<T>(numbers.new2), b2 = static_cast<T>(beta2);
+    for (size_t i = 0; i < d.size(); ++i) v[i] = b2 * v[i] + new2 * (d[i] * d[i]);
+    kernels::combine(numbers.beta1, m, numbers.new1, d.data(), m, d.size());
+    kernels::scale_into(m, -numbers.rate, d.data(), d.size());
   }
   decay_weights(*this, d, state.rate, place);
 }

@@ -27,33 +27,23 @@ void RMSProp::begin(State& state, const Gradients& gradients) const {
 template <class T>
 void RMSProp::delta(std::span<T> d, State& state, BlockPlace place) const {
   T* const s = block_of<T>(state.square, place);
-  T* const mean = centered ? block_of<T>(state.mean, place) : nullptr;
-  const T r = static_cast<T>(rho), fresh = static_cast<T>(1 - rho);
+  const double rate = state.rate;
   const bool outside = form == RuleForm::pytorch || !epsilon_in_root;
-  const T in_root = static_cast<T>(outside ? 0 : epsilon);
-  const T below = static_cast<T>(outside ? epsilon : 0);
+  const kernels::RmsNumbers numbers{.rho = rho,
+                                    .rate = momentum == 0 ? rate : -1,
+                                    .in_root = outside ? 0 : epsilon,
+                                    .epsilon = outside ? epsilon : 0};
   decay_gradient(*this, d, place);
-  for (size_t i = 0; i < d.size(); ++i) {
-    s[i] = r * s[i] + fresh * (d[i] * d[i]);
-    T under = s[i];
-    if (mean) {
-      mean[i] = r * mean[i] + fresh * d[i];
-      under -= mean[i] * mean[i];
-    }
-    d[i] /= std::sqrt(under + in_root) + below;
-  }
-  const T rate = static_cast<T>(state.rate);
-  if (momentum == 0) {
-    for (T& x : d) x *= -rate;
-  } else {
+  if (centered)
+    kernels::centered_rmsprop(d.data(), s, block_of<T>(state.mean, place), numbers, d.size());
+  else
+    kernels::rmsprop(d.data(), s, numbers, d.size());
+  if (momentum != 0) {
     T* const a = block_of<T>(state.velocity, place);
-    const T mu = static_cast<T>(momentum);
-    const T enters = form == RuleForm::pytorch ? 1 : form == RuleForm::optax ? -rate : rate;
-    const T leaves = form == RuleForm::pytorch ? -rate : form == RuleForm::optax ? T{1} : T{-1};
-    for (size_t i = 0; i < d.size(); ++i) {
-      a[i] = mu * a[i] + enters * d[i];
-      d[i] = leaves * a[i];
-    }
+    const double enters = form == RuleForm::pytorch ? 1 : form == RuleForm::optax ? -rate : rate;
+    const double leaves = form == RuleForm::pytorch ? -rate : form == RuleForm::optax ? 1 : -1;
+    kernels::combine(momentum, a, enters, d.data(), a, d.size());
+    kernels::scale_into(a, leaves, d.data(), d.size());
   }
   decay_weights(*this, d, state.rate, place);
 }
@@ -80,19 +70,15 @@ void Adagrad::begin(State& state, const Gradients& gradients) const {
 
 template <class T>
 void Adagrad::delta(std::span<T> d, State& state, BlockPlace place) const {
-  T* const s = block_of<T>(state.accumulator, place);
   const double t = step_number(state.count, form, place.variable);
-  const T rate = static_cast<T>(-state.rate / (1 + (t - 1) * rate_decay));
   const bool outside = form == RuleForm::pytorch;
-  const T in_root = static_cast<T>(outside || form == RuleForm::tensorflow ? 0 : epsilon);
-  const T below = static_cast<T>(outside ? epsilon : 0);
-  const bool rests_at_0 = form == RuleForm::optax;
   decay_gradient(*this, d, place);
-  for (size_t i = 0; i < d.size(); ++i) {
-    s[i] += d[i] * d[i];
-    const T step = rate * d[i] / (std::sqrt(s[i] + in_root) + below);
-    d[i] = rests_at_0 && s[i] == 0 ? 0 : step;
-  }
+  kernels::adagrad(d.data(), block_of<T>(state.accumulator, place),
+                   {.rate = state.rate / (1 + (t - 1) * rate_decay),
+                    .in_root = outside || form == RuleForm::tensorflow ? 0 : epsilon,
+                    .epsilon = outside ? epsilon : 0,
+                    .rests_at_0 = form == RuleForm::optax},
+                   d.size());
   decay_weights(*this, d, state.rate, place);
 }
 template void Adagrad::delta(std::span<float>, State&, BlockPlace) const;
@@ -115,17 +101,9 @@ void Adadelta::begin(State& state, const Gradients& gradients) const {
 
 template <class T>
 void Adadelta::delta(std::span<T> d, State& state, BlockPlace place) const {
-  T* const s = block_of<T>(state.square, place);
-  T* const a = block_of<T>(state.step, place);
-  const T r = static_cast<T>(rho), fresh = static_cast<T>(1 - rho);
-  const T eps = static_cast<T>(epsilon), rate = static_cast<T>(-state.rate);
   decay_gradient(*this, d, place);
-  for (size_t i = 0; i < d.size(); ++i) {
-    s[i] = r * s[i] + fresh * (d[i] * d[i]);
-    const T u = std::sqrt(a[i] + eps) / std::sqrt(s[i] + eps) * d[i];
-    a[i] = r * a[i] + fresh * (u * u);
-    d[i] = rate * u;
-  }
+  kernels::adadelta(d.data(), block_of<T>(state.square, place), block_of<T>(state.step, place),
+                    {.rho = rho, .rate = state.rate, .epsilon = epsilon}, d.size());
   decay_weights(*this, d, state.rate, place);
 }
 template void Adadelta::delta(std::span<float>, State&, BlockPlace) const;

@@ -29,6 +29,7 @@ struct ScheduleFreeAdamW {
     StepCount count;
     double largest_rate = 0, weight_sum = 0;
     double rate = 0, share = 0;  // share: c
+    double root_factor = 1;      // of sqrt(v)
     Slot z, v;                   // z is there from a variable's first gradient on
     template <class Self, class F>
     static void fields(Self& self, F&& f) {
