@@ -140,7 +140,7 @@ OptimizerBench bench_optimizer(const OptimizerBenchSettings& settings) {
   const double block = 4 * static_cast<double>(variables.parameter_count());
   const double states =
       changed_bytes(saved(clip_state), clip_before) + changed_bytes(saved(rule_state), rule_before);
-  const double read_by_clip = settings.clip.starts_with("agc") ? block : 0;  // the parameters
+  const double read_by_clip = clip_reads_parameters(settings.clip) ? block : 0;
   const double bytes = 2 * block + written_by_clip + read_by_clip + 2 * block + 2 * states +
                        2 * whole_bytes(rule, rule_state, gradients);
   Times all, process, apply;

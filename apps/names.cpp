@@ -21,6 +21,7 @@ struct NamedClip {
   std::string_view form, help;
   // No transform if the number is missing.
   std::optional<AnyTransform> (*make)(const Form& form, std::string_view option);
+  bool reads_parameters = false;
 
   std::string_view name() const { return form.substr(0, form.find(':')); }
 };
@@ -46,6 +47,8 @@ std::optional<AnyTransform> clip_by_value(const Form& form, std::string_view opt
   return made;
 }
 
+constexpr bool kReadsParameters = true;
+
 const NamedClip kClips[] = {
     {"value:C", "every element to [-C, C]", clip_by_value},
     {"norm:C", "every variable's gradient to the norm C", clip<ClipByNorm, &ClipByNorm::clip_norm>},
@@ -58,7 +61,7 @@ const NamedClip kClips[] = {
     {"max_change:C", "every variable's gradient to the norm C, then all together",
      clip<MaxChange, &MaxChange::per_variable, &MaxChange::global>},
     {"agc:C", "every unit's gradient to C times the norm of its weights",
-     clip<AdaptiveGradClip, &AdaptiveGradClip::clipping>},
+     clip<AdaptiveGradClip, &AdaptiveGradClip::clipping>, kReadsParameters},
     {"autoclip:C", "the global norm to percentile C of the norms so far",
      clip<AutoClip, &AutoClip::percentile>},
     {"zclip:C", "global norms more than C deviations above their mean",
@@ -77,10 +80,14 @@ std::string clip_forms() {
   return forms;
 }
 
+// The end of the table if there is none.
+const NamedClip* find_clip(const Form& form) {
+  return std::ranges::find(kClips, form.name, &NamedClip::name);
+}
+
 AnyTransform one_clip(std::string_view text, std::string_view option) {
   const Form form(text);
-  const auto* found = std::ranges::find(kClips, form.name, &NamedClip::name);
-  if (found != std::end(kClips))
+  if (const NamedClip* found = find_clip(form); found != std::end(kClips))
     if (auto made = found->make(form, option)) return *std::move(made);
   throw UsageError(fmt::format("{}: '{}' is none of these, with C a positive number:\n{}", option,
                                text, clip_forms()));
@@ -242,6 +249,13 @@ AnyTransform make_clip(std::string_view text, std::string_view option) {
   Chain chain;
   for (const std::string_view part : parts) chain.parts.push_back(one_clip(part, option));
   return chain;
+}
+
+bool clip_reads_parameters(std::string_view text) {
+  return std::ranges::any_of(clips_of(text), [](std::string_view part) {
+    const NamedClip* found = find_clip(Form(part));
+    return found != std::end(kClips) && found->reads_parameters;
+  });
 }
 
 AnyRule make_rule(std::string_view text, const Schedule& learning_rate) {

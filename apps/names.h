@@ -16,6 +16,8 @@ namespace rein::app {
 /// `none`, or the name of a clip and its number, as in `global:5`; several with `+` between them,
 /// as in `value:1+global:5`. All of them measure the norm. Throws UsageError with the list of them.
 AnyTransform make_clip(std::string_view text, std::string_view option = "clip");
+/// Whether one of the clips that `text` names looks at the parameters, and not at gradients alone.
+bool clip_reads_parameters(std::string_view text);
 
 /// A rule by its name in lower case, with its own defaults but for the learning rate, which is the
 /// initial step of `rprop` and may not follow the step there. Throws UsageError for that, and for

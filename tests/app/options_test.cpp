@@ -225,8 +225,8 @@ TEST(Options, BenchMeasuresMemoryAndTheOptimizer) {
     // A norm is measured whatever the clip: read; gradient: read; momentum, parameter: both.
     EXPECT_NEAR(json["bytes"], kParameters * 24, kCounts) << clip;
   }
-  // These change nearly every number, in every step; the last reads the parameters.
-  for (const char* clip : {"value:1e-6", "norm:1e-4", "agc:1"})
+  // These change nearly every number, in every step; the last two read the parameters.
+  for (const char* clip : {"value:1e-6", "norm:1e-4", "agc:1", "value:1+agc:1"})
     EXPECT_NEAR(optimizer(clip, "momentum")["bytes"], kParameters * 28, kCounts) << clip;
   // It remembers a number for each, alone or among others.
   for (const char* clip : {"spikes:1e9", "global:1+spikes:1e9"})
