@@ -8,9 +8,34 @@
 #include <utility>
 
 namespace rein {
+namespace {
+
+void pack(const AnyState& state, Packed& to) {
+  to.clear();
+  state.pack(to);
+}
+
+void unpack(Packed& from, AnyState& state) {
+  from.rewind();
+  state.unpack(from);
+}
+
+void copy(const Variables& variables, std::vector<Tensor>& to) {
+  if (to.size() != variables.size()) {
+    to.clear();
+    for (const auto& entry : variables.layout().entries) to.emplace_back(entry.spec);
+  }
+  visit_float(variables.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    for (size_t i = 0; i < to.size(); ++i)
+      std::ranges::copy(variables.values<T>(i), to[i].template flat<T>().begin());
+  });
+}
+
+}  // namespace
 
 Keeper::Keeper(const Rollback& s, const AnyRule& rule, Where where)
-    : settings_(s), first_rule_(rule), rule_(rule) {
+    : settings_(s), first_rule_(rule), rule_(rule), rule_refuses_(rule.sees_deltas()) {
   const auto need = [&](bool fine, const char* setting, const char* wish, double got) {
     if (!fine)
       throw InvalidArgument(
@@ -34,29 +59,19 @@ void Keeper::set_rate() {
 }
 
 void Keeper::keep(const Variables& variables, const AnyState& process, const AnyState& rule) {
-  if (parameters_.size() != variables.size()) {
-    parameters_.clear(), names_.clear();
-    for (const auto& entry : variables.layout().entries) {
-      names_.push_back(entry.name);
-      parameters_.emplace_back(entry.spec);
-    }
-  }
-  visit_float(variables.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    for (size_t i = 0; i < parameters_.size(); ++i)
-      std::ranges::copy(variables.values<T>(i), parameters_[i].template flat<T>().begin());
-  });
-  process_state_.clear(), rule_state_.clear();
-  process.pack(process_state_), rule.pack(rule_state_);
+  names_.clear();
+  for (const auto& entry : variables.layout().entries) names_.push_back(entry.name);
+  copy(variables, kept_.parameters);
+  pack(process, kept_.process), pack(rule, kept_.rule);
   healthy_ = 0;
 }
 
-void Keeper::look_at_loss(StepInfo& info, const AnyState& process) {
-  const double most = settings_.loss_above * loss_;
-  info.skip = loss_ > 0 && info.loss > most && std::isfinite(info.loss);
+void Keeper::look_at_loss(StepInfo& info, const AnyState& process, const AnyState& rule) {
+  const double most = settings_.loss_above * kept_.loss;
+  info.skip = kept_.loss > 0 && info.loss > most && std::isfinite(info.loss);
   if (!copies_now() && !gives_up_next()) return;
-  coming_.clear();
-  process.pack(coming_);
+  pack(process, coming_.process);
+  if (rule_refuses_) pack(rule, coming_.rule);
 }
 
 void Keeper::see(StepInfo& info, bool excused, Variables& variables, AnyState& process,
@@ -64,19 +79,34 @@ void Keeper::see(StepInfo& info, bool excused, Variables& variables, AnyState& p
   info.skip |= excused || !std::isfinite(info.loss);
   info.rollbacks = rollbacks_;
   if (excused) return;
-  if (!info.skip) {
-    bad_ = 0;
-    if (copies_now()) {
-      keep(variables, process, rule);
-      std::swap(process_state_, coming_);
-      loss_ = info.loss;
-    }
-    ++healthy_;
-  } else if (bad_ < settings_.most_bad) {
+  if (info.skip) return count_bad(info, variables, process, rule);
+  if (!copies_now()) return;
+  Copy& made = rule_refuses_ ? coming_ : kept_;
+  copy(variables, made.parameters);
+  made.loss = info.loss;
+  if (rule_refuses_) return;
+  pack(rule, kept_.rule);
+  std::swap(kept_.process, coming_.process);
+}
+
+void Keeper::see_applied(StepInfo& info, Variables& variables, AnyState& process, AnyState& rule) {
+  if (info.skip) return count_bad(info, variables, process, rule);
+  bad_ = 0;
+  if (copies_now()) {
+    if (rule_refuses_) std::swap(kept_, coming_);
+    healthy_ = 0;
+  }
+  ++healthy_;
+}
+
+void Keeper::count_bad(StepInfo& info, Variables& variables, AnyState& process, AnyState& rule) {
+  if (bad_ < settings_.most_bad) {
     ++bad_;
-  } else if (gives_up_next()) {
-    coming_.rewind();
-    process.unpack(coming_);
+    return;
+  }
+  if (gives_up_next()) {
+    unpack(coming_.process, process);
+    if (rule_refuses_) unpack(coming_.rule, rule);
     throw NonFiniteError(fmt::format(
         "Step: step {} (loss {}{}) is bad after {} bad steps in a row, and parameters were rolled "
         "back {} times before, the learning rate with them to {} of what it was; nothing was "
@@ -85,22 +115,20 @@ void Keeper::see(StepInfo& info, bool excused, Variables& variables, AnyState& p
         info.non_finite.empty() ? ""
                                 : fmt::format(", gradient of '{}' not finite", info.non_finite),
         bad_, rollbacks_, std::pow(settings_.rate_factor, static_cast<double>(rollbacks_))));
-  } else {
-    for (size_t i = 0; i < parameters_.size(); ++i) variables.assign(variables[i], parameters_[i]);
-    process_state_.rewind(), rule_state_.rewind();
-    process.unpack(process_state_), rule.unpack(rule_state_);
-    bad_ = healthy_ = 0;
-    ++rollbacks_;
-    set_rate();
-    info.rolled_back = true;
-    info.rollbacks = rollbacks_;
   }
+  for (size_t i = 0; i < names_.size(); ++i) variables.assign(variables[i], kept_.parameters[i]);
+  unpack(kept_.process, process), unpack(kept_.rule, rule);
+  bad_ = healthy_ = 0;
+  ++rollbacks_;
+  set_rate();
+  info.rolled_back = true;
+  info.rollbacks = rollbacks_;
 }
 
 void Keeper::save(const std::string& path, AnyState& process, AnyState& rule, StateDict& out) {
   save_fields(path, *this, out);
   for (size_t i = 0; i < names_.size(); ++i)
-    out[path + "/kept/parameters/" + names_[i]] = parameters_[i].clone();
+    out[path + "/kept/parameters/" + names_[i]] = kept_.parameters[i].clone();
   const auto save_kept = [&](Packed& kept, AnyState& present, const std::string& name) {
     Packed now;
     present.pack(now);
@@ -109,26 +137,24 @@ void Keeper::save(const std::string& path, AnyState& process, AnyState& rule, St
       Packed& now;
       ~Restore() { state.unpack(now); }
     } restore{present, now};
-    kept.rewind();
-    present.unpack(kept);
+    unpack(kept, present);
     present.save(path + "/kept/" + name, out);
   };
-  save_kept(process_state_, process, "process");
-  save_kept(rule_state_, rule, "rule");
+  save_kept(kept_.process, process, "process");
+  save_kept(kept_.rule, rule, "rule");
 }
 
 void Keeper::load(const std::string& path, AnyState& process, AnyState& rule, StateReader& in) {
   load_fields(path, *this, in);
   for (size_t i = 0; i < names_.size(); ++i)
     if (const Tensor* saved =
-            in.find(path + "/kept/parameters/" + names_[i], parameters_[i].spec());
+            in.find(path + "/kept/parameters/" + names_[i], kept_.parameters[i].spec());
         saved && in.writes())
-      std::memcpy(parameters_[i].data(), saved->data(), saved->spec().bytes());
+      std::memcpy(kept_.parameters[i].data(), saved->data(), saved->spec().bytes());
   process.load(path + "/kept/process", in);
   rule.load(path + "/kept/rule", in);
   if (!in.writes()) return;
-  process_state_.clear(), rule_state_.clear();
-  process.pack(process_state_), rule.pack(rule_state_);
+  pack(process, kept_.process), pack(rule, kept_.rule);
   set_rate();
 }
 

@@ -19,10 +19,12 @@ class Keeper {
   void keep(const Variables& variables, const AnyState& process, const AnyState& rule);
   /// Before processing: asks to skip a step whose loss has exploded, so that transforms do not see
   /// it. One that is not finite they may name.
-  void look_at_loss(StepInfo& info, const AnyState& process);
-  /// Between processing and applying: keeps a copy or goes back to it. A step that is excused is
+  void look_at_loss(StepInfo& info, const AnyState& process, const AnyState& rule);
+  /// Between processing and applying: makes a copy or goes back to one. A step that is excused is
   /// skipped, but neither bad nor healthy.
   void see(StepInfo& info, bool excused, Variables& variables, AnyState& process, AnyState& rule);
+  /// After a step that was not skipped until then: if the rule has refused it, it was bad.
+  void see_applied(StepInfo& info, Variables& variables, AnyState& process, AnyState& rule);
 
   /// Counts, and what was kept as if it were the present. The present states lend their form.
   void save(const std::string& path, AnyState& process, AnyState& rule, StateDict& out);
@@ -34,25 +36,31 @@ class Keeper {
     f("healthy", self.healthy_);
     f("bad", self.bad_);
     f("rollbacks", self.rollbacks_);
-    f("loss", self.loss_);
+    f("loss", self.kept_.loss);
   }
 
  private:
+  struct Copy {
+    std::vector<Tensor> parameters;
+    Packed process, rule;
+    double loss = 0;  // of the step from there; 0 before the first
+  };
   bool copies_now() const { return healthy_ % settings_.every == 0; }
   bool gives_up_next() const { return bad_ >= settings_.most_bad && rollbacks_ == settings_.most; }
+  void count_bad(StepInfo& info, Variables& variables, AnyState& process, AnyState& rule);
   void set_rate();
 
   Rollback settings_;
   AnyRule first_rule_, rule_;
+  bool rule_refuses_;    // it may
   int64_t healthy_ = 0;  // steps since the copy or a rollback
   int64_t bad_ = 0;      // in a row
   int64_t rollbacks_ = 0;
-  double loss_ = 0;  // of the step with the copy; 0 before the first
   std::vector<std::string> names_;
-  std::vector<Tensor> parameters_;
-  Packed process_state_, rule_state_;
-  // The transforms' state before they see the gradients of a step that may be kept or the last.
-  Packed coming_;
+  Copy kept_;
+  // What there was before a step that may be kept or the last: the transforms' state, and the rest
+  // too if the rule may still refuse the step.
+  Copy coming_;
 };
 
 }  // namespace rein

@@ -248,7 +248,7 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   if (p.ranks) p.ranks->join(*gradients, info);
   if (p.examples) add_noise(*gradients, *p.options.per_example, info.step);
   info.finite = std::isfinite(info.loss);
-  if (p.keeper) p.keeper->look_at_loss(info, p.process_state);
+  if (p.keeper) p.keeper->look_at_loss(info, p.process_state, p.rule_state);
   const bool seen = !info.skip;  // by the transforms
   const FlushDenormals flush;
   if (p.shards) gradients->partial = &p.partial;
@@ -261,10 +261,12 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
     const bool excused = !info.finite && p.scale_is_unproven();
     p.keeper->see(info, excused, p.variables, p.process_state, p.rule_state);
   }
-  placed("Step", where, [&] {  // 3 apply
-    info.skip =
-        info.skip || !add_updates(p.variables, *gradients, rule, p.rule_state, info, p.team);
-  });
+  if (!info.skip) {
+    placed("Step", where, [&] {  // 3 apply
+      info.skip = !add_updates(p.variables, *gradients, rule, p.rule_state, info, p.team);
+    });
+    if (p.keeper) p.keeper->see_applied(info, p.variables, p.process_state, p.rule_state);
+  }
   if (!info.skip) {
     p.process.remember(p.process_state);
     info.learning_rate = rule.rate(p.rule_state);

@@ -105,6 +105,65 @@ TEST(Rollback, BeforeTheFirstHealthyStepItStaysWhereItBegan) {
   EXPECT_EQ(t.go().learning_rate, 0.05);
 }
 
+// Gradients are fine; what the rule makes of them is not, when `large`.
+struct LargeUpdates {
+  SmallModel model;
+  bool large = false;
+  Step step;
+
+  explicit LargeUpdates(double rate = 0.1)
+      : step(record(
+            model.cost(), model.vars, Training::clips(),
+            ClipUpdates{.rule = Adam{.learning_rate = rate},
+                        .clip = chain(
+                            [this](Gradients& deltas, const Variables&, StepInfo&) {
+                              if (large) deltas.scale *= 1e9;
+                            },
+                            CheckFinite{.skip_above = 1e3})},
+            {.rollback = Rollback{.every = 2, .most_bad = 1, .rate_factor = 0.25, .most = 1}})) {}
+  StepInfo go(bool is_large = false) {
+    large = is_large;
+    return step(model.x, model.y, model.ids);
+  }
+};
+
+TEST(Rollback, AStepThatTheRuleRefusesIsBadAndNoPlaceToGoBackTo) {
+  LargeUpdates t;
+  std::vector<Weights> after{t.model.weights()};
+  const auto go = [&](bool large) {
+    const StepInfo info = t.go(large);
+    EXPECT_EQ(info.skip, large);
+    if (!large) after.push_back(t.model.weights());
+    return info;
+  };
+  for (int i = 0; i < 4; ++i) go(false);
+  EXPECT_FALSE(go(true).rolled_back);
+  EXPECT_EQ(t.model.weights(), after[4]);
+  go(false), go(false);  // the row has ended; the copy is from before the first of these
+  EXPECT_FALSE(go(true).rolled_back);
+  EXPECT_EQ(t.model.weights(), after[6]);
+  const StepInfo back = go(true);
+  EXPECT_TRUE(back.rolled_back && back.finite);
+  EXPECT_EQ(t.model.weights(), after[4]);
+
+  // Rule and transforms remember four steps.
+  LargeUpdates other, slow(0.025);
+  for (int i = 0; i < 4; ++i) other.go();
+  slow.step.load_state(other.step.state(), SavedSettings::do_not_matter);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(go(false).clipped_norm, slow.go().clipped_norm);
+    EXPECT_EQ(t.model.weights(), slow.model.weights());
+  }
+
+  go(true);
+  const StateDict before = t.step.state();
+  EXPECT_THROW(go(true), NonFiniteError);  // once more than `most`
+  EXPECT_EQ(t.model.weights(), after.back());
+  const StateDict now = t.step.state();
+  for (const char* name : {"step", "rule/steps", "rule/clip/1/skipped"})
+    EXPECT_EQ(std::get<int64_t>(now.at(name)), std::get<int64_t>(before.at(name))) << name;
+}
+
 TEST(Rollback, OnlySoManyTimesThenAnErrorThatSaysWhatHappened) {
   Training t({.most_bad = 1, .rate_factor = 0.5, .most = 2});
   t.go();

@@ -15,9 +15,9 @@ namespace rein {
 /// The first is optax.chain(adam(..), clip_by_block_rms(..)) (Adafactor limits its update by the
 /// same formula, before the learning rate), the second Kaldi's UpdateNnetWithMaxChange. What the
 /// rule remembers knows nothing of the clip. Limits that follow the step count the steps of the
-/// rule. A transform that asks to skip, or throws, leaves everything as it was, and StepInfo says
-/// so (though a Rollback took it for a fine step). Sparse gradients: a rule that moves their rows
-/// alone gives deltas that are those rows. Two more passes over memory; and a copy of what the rule
+/// rule. A transform that asks to skip, or throws, leaves everything as it was; StepInfo tells of a
+/// skip, and for a Rollback the step was bad. Sparse gradients: a rule that moves their rows alone
+/// gives deltas that are those rows. Two more passes over memory; and a copy of what the rule
 /// remembers, in every step, if the clip may refuse one (AnyTransform::may_refuse: CheckFinite and
 /// functions of your own do, other clips do not).
 struct ClipUpdates {
