@@ -57,7 +57,7 @@ int measure_stream(const BenchStreamRequest& request) {
 }
 
 int measure_kernels(const BenchKernelRequest& request) {
-  const auto kernels = bench_kernels(request.threads, request.seconds);
+  const auto kernels = bench_kernels(request.products, request.threads, request.seconds);
   if (request.json) {
     fmt::print("{}\n", as_json(kernels));
     return kOk;

@@ -4,9 +4,12 @@
 
 #include "bench_ceiling.h"
 #include "bench_clock.h"
+#include "names.h"
+#include "rein/base/memory.h"
 #include "rein/kernels/elementwise.h"
 #include "rein/kernels/gemm.h"
 #include "rein/kernels/lstm.h"
+#include "rein/kernels/narrow.h"
 #include "rein/kernels/softmax.h"
 
 namespace rein::app {
@@ -26,29 +29,39 @@ double product(int64_t m, int64_t n, int64_t k) {
 
 class Bench {
  public:
-  Bench(int threads, double seconds) : ceiling_(threads), team_(threads), seconds_(seconds) {}
+  Bench(const ProductOptions& options, int threads, double seconds)
+      : options_(options), ceiling_(threads), team_(threads), seconds_(seconds) {}
 
   void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k) {
     const auto a = numbers(m * k), b = numbers(k * n);
     auto c = numbers(m * n);
-    std::vector<std::byte> scratch(kernels::gemm_scratch_bytes<float>(tb, m, n, k));
+    const bool narrow = options_.narrow();
+    Buffer scratch(narrow ? kernels::narrow::gemm_scratch_bytes(options_, m, n, k)
+                          : kernels::gemm_scratch_bytes<float>(tb, m, n, k));
     const bool at = ta == Trans::yes, bt = tb == Trans::yes;
+    const int64_t lda = at ? m : k, ldb = bt ? k : n;
     products(fmt::format("gemm {}{} {}x{}x{}", at ? 'T' : 'N', bt ? 'T' : 'N', m, n, k),
              product(m, n, k), [&] {
-               kernels::gemm<float>(team_, ta, tb, m, n, k, a.data(), at ? m : k, b.data(),
-                                    bt ? k : n, 0, c.data(), n, scratch.data());
+               if (narrow)
+                 kernels::narrow::gemm(team_, options_, ta, tb, m, n, k, a.data(), lda, b.data(),
+                                       ldb, c.data(), n, scratch.data());
+               else
+                 kernels::gemm<float>(team_, ta, tb, m, n, k, a.data(), lda, b.data(), ldb, 0,
+                                      c.data(), n, scratch.data());
              });
   }
 
   void lstm(const kernels::LstmSizes& s) {
-    const auto memory = kernels::lstm_memory<float>(s);
+    const bool narrow = options_.narrow();
+    const auto memory =
+        narrow ? kernels::narrow::lstm_memory(options_, s) : kernels::lstm_memory<float>(s);
     const int64_t rows = s.steps * s.batch;
     const auto x = numbers(rows * s.inputs), kernel = numbers((s.inputs + s.units) * 4 * s.units);
     const auto bias = numbers(4 * s.units), state = numbers(s.batch * s.units);
     const auto d_outputs = numbers(rows * s.units);
     auto outputs = numbers(rows * s.units), c = state, gates = numbers(memory.gates);
     auto cells = numbers(memory.cells), dz = gates, dkernel = kernel, dbias = bias;
-    std::vector<std::byte> scratch(std::max(memory.forward_scratch, memory.backward_scratch));
+    Buffer scratch(std::max(memory.forward_scratch, memory.backward_scratch));
     const kernels::LstmForward<float> forward{.x = x.data(),
                                               .kernel = kernel.data(),
                                               .bias = bias.data(),
@@ -73,10 +86,18 @@ class Bench {
       return fmt::format("lstm {} B{} T{} I{} H{}", pass, s.batch, s.steps, s.inputs, s.units);
     };
     const double once = product(rows, 4 * s.units, s.inputs + s.units);
-    products(name("forward"), once,
-             [&] { kernels::lstm_forward(team_, s, forward, scratch.data()); });
-    products(name("backward"), once + product(rows, 4 * s.units, s.units),
-             [&] { kernels::lstm_backward(team_, s, backward, scratch.data()); });
+    products(name("forward"), once, [&] {
+      if (narrow)
+        kernels::narrow::lstm_forward(team_, options_, s, forward, scratch.data());
+      else
+        kernels::lstm_forward(team_, s, forward, scratch.data());
+    });
+    products(name("backward"), once + product(rows, 4 * s.units, s.units), [&] {
+      if (narrow)
+        kernels::narrow::lstm_backward(team_, options_, s, backward, scratch.data());
+      else
+        kernels::lstm_backward(team_, s, backward, scratch.data());
+    });
   }
 
   void unary(const char* name, kernels::Unary function) {
@@ -135,6 +156,7 @@ class Bench {
     r.ns_an_element = 1e9 * seconds / static_cast<double>(n);
   }
 
+  ProductOptions options_;
   std::vector<KernelTime> results_;
   Ceiling ceiling_;
   ThreadTeam team_;
@@ -143,8 +165,9 @@ class Bench {
 
 }  // namespace
 
-std::vector<KernelTime> bench_kernels(int threads, double seconds) {
-  Bench bench(checked_threads("bench kernel", threads), seconds);
+std::vector<KernelTime> bench_kernels(const ProductOptions& products, int threads, double seconds) {
+  check_possible(products);
+  Bench bench(products, checked_threads("bench kernel", threads), seconds);
   bench.gemm(Trans::no, Trans::no, 128, 512, 128);
   bench.gemm(Trans::no, Trans::no, 128, 10, 128);
   bench.gemm(Trans::no, Trans::no, 700, 10000, 650);
@@ -153,6 +176,7 @@ std::vector<KernelTime> bench_kernels(int threads, double seconds) {
   bench.lstm({.steps = 28, .batch = 128, .inputs = 28, .units = 128});
   bench.lstm({.steps = 64, .batch = 32, .inputs = 65, .units = 512});
   bench.lstm({.steps = 2048, .batch = 1, .inputs = 1, .units = 16});
+  if (products.narrow()) return bench.results();
   bench.unary("exp", kernels::Unary::exp);
   bench.unary("sigmoid", kernels::Unary::sigmoid);
   bench.unary("tanh", kernels::Unary::tanh);

@@ -13,6 +13,7 @@
 #include "bench_ceiling.h"
 #include "bench_clock.h"
 #include "bench_monitor.h"
+#include "names.h"
 #include "usage_error.h"
 
 namespace rein::app {
@@ -79,8 +80,7 @@ StepBench bench_step(const StepBenchSettings& settings) {
   if (settings.batch > 0) shape.batch = settings.batch;
   const int threads = settings.threads;
   const bool whole = settings.way == StepWay::mean;
-  if (const std::string why = why_not(settings.products); !why.empty())
-    throw UsageError(fmt::format("precision: {}: {}", to_string(settings.products.precision), why));
+  check_possible(settings.products);
   checked_threads("bench step", threads);
   const double before_data = process_cpu_ms();
   const Tensor inputs[] = {whole ? draw_inputs(shape) : inputs_by_example(shape),

@@ -74,6 +74,7 @@ struct BenchStreamRequest {
 int measure_stream(const BenchStreamRequest& request);
 
 struct BenchKernelRequest {
+  ProductOptions products{};
   int threads = 1;
   double seconds = 0.2;  // a kernel
   bool json = false;

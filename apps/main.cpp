@@ -139,6 +139,19 @@ CLI::App& add_bench_command(CLI::App& bench, const char* name, const char* help,
   return *command;
 }
 
+void add_products(CLI::App& command, ProductOptions& products) {
+  command
+      .add_option_function<std::string>(
+          "--precision",
+          [&products](const std::string& text) {
+            products.precision = make_products(text).precision;
+          },
+          "what products round their inputs to: f32, bf16 or bf16x3")
+      ->type_name("P");
+  command.add_flag("--emulate", products.emulated,
+                   "narrow products in vector code, which needs no matrix unit and is slow");
+}
+
 void add_bench(CLI::App& app, Arguments& a) {
   CLI::App* bench = app.add_subcommand("bench", "Measure speed");
   StepBenchSettings& step = a.bench_step.settings;
@@ -166,16 +179,7 @@ void add_bench(CLI::App& app, Arguments& a) {
       ->type_name("WAY")
       ->transform(CLI::Transformer(std::map<std::string, StepWay>{
           {"together", StepWay::together}, {"one-by-one", StepWay::one_by_one}}));
-  step_command
-      .add_option_function<std::string>(
-          "--precision",
-          [&step](const std::string& text) {
-            step.products.precision = make_products(text).precision;
-          },
-          "what products round their inputs to: f32, bf16 or bf16x3")
-      ->type_name("P");
-  step_command.add_flag("--emulate", step.products.emulated,
-                        "narrow products in vector code, which needs no matrix unit and is slow");
+  add_products(step_command, step.products);
   step_command.add_flag("--monitor", step.monitor, "also what a Monitor would add");
 
   OptimizerBenchSettings& o = a.bench_optimizer.settings;
@@ -197,8 +201,9 @@ void add_bench(CLI::App& app, Arguments& a) {
                     stream.seconds, stream.json);
 
   BenchKernelRequest& kernel = a.bench_kernel;
-  add_bench_command(*bench, "kernel", "Single kernels", kernel.threads, kernel.seconds,
-                    kernel.json);
+  CLI::App& kernel_command = add_bench_command(*bench, "kernel", "Single kernels", kernel.threads,
+                                               kernel.seconds, kernel.json);
+  add_products(kernel_command, kernel.products);
 }
 
 // The subcommand that was chosen.

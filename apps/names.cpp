@@ -305,4 +305,9 @@ ProductOptions make_products(std::string_view text) {
   throw UsageError(fmt::format("precision: '{}' is none of f32, bf16, bf16x3", text));
 }
 
+void check_possible(const ProductOptions& products) {
+  if (const std::string why = why_not(products); !why.empty())
+    throw UsageError(fmt::format("precision: {}: {}", to_string(products.precision), why));
+}
+
 }  // namespace rein::app

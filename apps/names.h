@@ -35,8 +35,11 @@ AnyTransform make_check(std::string_view text);
 
 /// `none`, or `on` with the settings of a Rollback. Throws UsageError.
 std::optional<Rollback> make_rollback(std::string_view text);
+
 /// `f32`, `bf16` or `bf16x3`; whether this processor can is not asked.
 ProductOptions make_products(std::string_view text);
+/// Throws UsageError if it cannot.
+void check_possible(const ProductOptions& products);
 
 /// All of them, for help texts.
 std::string list_of_names();

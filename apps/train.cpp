@@ -41,11 +41,6 @@ AnyRule rule_of(const TrainSettings& settings, int64_t steps) {
   return rule;
 }
 
-void check_precision(const TrainSettings& settings) {
-  if (const std::string why = why_not(make_products(settings.precision)); !why.empty())
-    throw UsageError(fmt::format("precision: {}: {}", settings.precision, why));
-}
-
 StepOptions options_of(const TrainSettings& settings) {
   StepOptions options{.threads = static_cast<int>(settings.threads),
                       .seed = {static_cast<uint64_t>(settings.seed)},
@@ -93,7 +88,7 @@ RunFolder folder_of(const TrainRequest& request) {
 
 int train(TrainRequest request) {
   TrainSettings& settings = request.settings;
-  check_precision(settings);
+  check_possible(make_products(settings.precision));
   const ImageTask task = load_task(settings);
   const Seed seed{static_cast<uint64_t>(settings.seed)};
   const DatasetPtr examples = in_memory({task.train.images, task.train.labels});

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/program.h"
+#include "rein/kernels/precision.h"
 
 namespace rein::test {
 namespace {
@@ -28,7 +29,9 @@ TEST(Options, NarrowProductsNeedAMatrixUnit) {
   const std::vector<std::string> bench{"bench",     "step", "--shape",     "tiny",
                                        "--seconds", "0.01", "--precision", "bf16x3"};
   for (const auto& arguments :
-       {bench, {"train", "--data", "generated", "--precision", "bf16", "--out", "r"}}) {
+       {bench,
+        {"bench", "kernel", "--precision", "bf16"},
+        {"train", "--data", "generated", "--precision", "bf16", "--out", "r"}}) {
     const Finished f = rein(folder, arguments, forbid);
     EXPECT_EQ(f.code, 2);
     EXPECT_TRUE(contains(f.err, "no matrix unit for bfloat16 (AMX), or DNNL_MAX_CPU_ISA")) << f.err;
@@ -246,12 +249,21 @@ TEST(Options, BenchMeasuresMemoryAndTheOptimizer) {
 
 TEST(Options, BenchMeasuresKernels) {
   TemporaryFolder folder;
-  const Finished f = rein(folder, {"bench", "kernel", "--seconds=0", "--json"});
-  ASSERT_EQ(f.code, 0) << f.err;
-  const auto json = nlohmann::json::parse(f.out);
-  EXPECT_GT(json.size(), 10u);
-  for (const auto& kernel : json)
-    EXPECT_GT(kernel["gflops"].get<double>() + kernel["ns_an_element"].get<double>(), 0) << kernel;
+  for (const Precision precision : {Precision::f32, Precision::bf16, Precision::bf16x3}) {
+    if (!why_not({precision}).empty()) continue;
+    const Finished f = rein(folder, {"bench", "kernel", "--seconds=0", "--json", "--precision",
+                                     std::string(to_string(precision))});
+    ASSERT_EQ(f.code, 0) << f.err;
+    const auto json = nlohmann::json::parse(f.out);
+    EXPECT_GT(json.size(), 10u);
+    size_t products = 0;
+    for (const auto& kernel : json) {
+      EXPECT_GT(kernel["gflops"].get<double>() + kernel["ns_an_element"].get<double>(), 0)
+          << kernel;
+      products += kernel["gflops"] > 0;
+    }
+    EXPECT_EQ(products == json.size(), precision != Precision::f32);
+  }
 }
 
 TEST(Options, AStepAllocatesNothing) {
