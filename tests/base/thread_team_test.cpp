@@ -111,6 +111,24 @@ TEST(ThreadTeam, UsesAsManyThreadsAsItSays) {
   EXPECT_TRUE(who.contains(std::this_thread::get_id()));
 }
 
+TEST(ThreadTeam, AThreadBeginsWithTheSameTasks) {
+  ThreadTeam team(3);
+  std::vector<std::thread::id> first(6);
+  for (int round = 0; round < 20; ++round) {
+    std::vector<std::thread::id> who(6);
+    std::atomic<int> arrived = 0;
+    team.run(6, [&](int64_t i) {
+      who[static_cast<size_t>(i)] = std::this_thread::get_id();
+      if (i % 2 > 0) return;
+      ++arrived;  // of the two tasks that each has, the first waits until all have begun
+      while (arrived < 3) std::this_thread::yield();
+    });
+    if (round == 0) first = who;
+    for (size_t i = 0; i < 6; i += 2) EXPECT_EQ(who[i], first[i]) << i;
+    EXPECT_EQ(who[0], std::this_thread::get_id());
+  }
+}
+
 TEST(ThreadTeam, OneTaskStaysWithItsCaller) {
   ThreadTeam team(4);
   std::thread::id who;

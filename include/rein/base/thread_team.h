@@ -8,9 +8,10 @@
 namespace rein {
 
 /// Runs numbered tasks on a fixed number of threads, the caller's among them. Work is cut into
-/// tasks by shapes alone, never by the number of threads; whoever is free takes the next task, and
-/// results of tasks are combined in the order of their numbers. So one thread or many give the same
-/// bits. Tasks round, and treat denormals, as the caller does.
+/// tasks by shapes alone, never by the number of threads, and results of tasks are combined in the
+/// order of their numbers. So one thread or many give the same bits. A thread begins with a run of
+/// tasks of its own, the same whenever there are as many tasks, so that it finds in its cache what
+/// it had there; then it helps the others. Tasks round, and treat denormals, as the caller does.
 ///
 ///     team.run(n_tiles, [&](int64_t tile) { sum[tile] = work_on(tile); });
 ///
