@@ -134,12 +134,15 @@ class Update {
     T* const d = gradients_.dense<T>(i).data();
     T* const w = parameters_ + entry.offset;
     const auto n = static_cast<int64_t>(entry.size);
+    const std::span<T> all(d, entry.size);
+    const BlockPlace place{i, entry.offset, w, &team_};
+    if (adds_ && rule_.update(all, gradients_.scale, w, state_, place)) return;
     if (gradients_.scale != 1)
       team_.run_ranges(n, kGrain, [&](int64_t begin, int64_t end) {
         kernels::scale_into(d + begin, gradients_.scale, d + begin,
                             static_cast<size_t>(end - begin));
       });
-    rule_.delta(std::span<T>(d, entry.size), state_, {i, entry.offset, w, &team_});
+    rule_.delta(all, state_, place);
     if (!adds_) return;
     team_.run_ranges(n, kGrain, [&](int64_t begin, int64_t end) {
       kernels::add_into(w + begin, d + begin, static_cast<size_t>(end - begin));
@@ -148,12 +151,12 @@ class Update {
 
   // Gradient -> delta -> parameters; or the delta in the gradient's place.
   void move(T* gradient, BlockPlace place, size_t n) const {
-    const std::span<const T> all(gradient, n);
+    const std::span<T> all(gradient, n);
     T* const parameters = parameters_ + place.offset;
     place.parameters = parameters;
     if (!adds_) {
       if (gradients_.scale != 1) kernels::scale_into(gradient, gradients_.scale, gradient, n);
-      rule_.delta(std::span<T>(gradient, n), state_, place);
+      rule_.delta(all, state_, place);
       return;
     }
     if (rule_.update(all, gradients_.scale, parameters, state_, place)) return;

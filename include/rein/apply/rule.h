@@ -70,7 +70,8 @@ concept MakesDeltas = requires(const R r, typename R::State& state, const Gradie
 ///    parameters, in place, and updates the slots there; called from several threads for different
 ///    blocks, it must not throw;
 ///  - `update`, if it has one, does all of it for a block, to the same bits as scale, delta and
-///    addition one after the other, or returns false because it cannot with these settings;
+///    addition one after the other, or returns false because it cannot with these settings. For a
+///    whole variable the gradient's place is its own, as with `delta`;
 ///  - `slots`, of a State that does not list its fields, says what it remembers;
 ///  - `average(state, variable)`, if it has one, is what to evaluate with in place of the
 ///    variable's numbers;
@@ -134,11 +135,11 @@ class AnyRule {
   void delta(std::span<double> d, State& state, BlockPlace place) const {
     self_->delta(d, state, place);
   }
-  bool update(std::span<const float> gradient, double scale, float* parameters, State& state,
+  bool update(std::span<float> gradient, double scale, float* parameters, State& state,
               BlockPlace place) const {
     return self_->update(gradient, scale, parameters, state, place);
   }
-  bool update(std::span<const double> gradient, double scale, double* parameters, State& state,
+  bool update(std::span<double> gradient, double scale, double* parameters, State& state,
               BlockPlace place) const {
     return self_->update(gradient, scale, parameters, state, place);
   }
@@ -194,10 +195,10 @@ class AnyRule {
     virtual void begin(State& state, const Gradients& gradients) const = 0;
     virtual void delta(std::span<float> d, State& state, BlockPlace place) const = 0;
     virtual void delta(std::span<double> d, State& state, BlockPlace place) const = 0;
-    virtual bool update(std::span<const float> gradient, double scale, float* parameters,
-                        State& state, BlockPlace place) const = 0;
-    virtual bool update(std::span<const double> gradient, double scale, double* parameters,
-                        State& state, BlockPlace place) const = 0;
+    virtual bool update(std::span<float> gradient, double scale, float* parameters, State& state,
+                        BlockPlace place) const = 0;
+    virtual bool update(std::span<double> gradient, double scale, double* parameters, State& state,
+                        BlockPlace place) const = 0;
     virtual void before(State& state, const Variables& variables) const = 0;
     virtual void after(State& state, std::span<float> parameters, ThreadTeam& team) const = 0;
     virtual void after(State& state, std::span<double> parameters, ThreadTeam& team) const = 0;
@@ -292,11 +293,11 @@ class AnyRule {
     void delta(std::span<double> d, State& s, BlockPlace place) const override {
       delta_of(d, s, place);
     }
-    bool update(std::span<const float> gradient, double scale, float* parameters, State& s,
+    bool update(std::span<float> gradient, double scale, float* parameters, State& s,
                 BlockPlace place) const override {
       return update_all(gradient, scale, parameters, s, place);
     }
-    bool update(std::span<const double> gradient, double scale, double* parameters, State& s,
+    bool update(std::span<double> gradient, double scale, double* parameters, State& s,
                 BlockPlace place) const override {
       return update_all(gradient, scale, parameters, s, place);
     }
@@ -396,7 +397,7 @@ class AnyRule {
         rule.delta(d, cast(s), place);
     }
     template <class T>
-    bool update_all(std::span<const T> gradient, double scale, T* parameters, State& s,
+    bool update_all(std::span<T> gradient, double scale, T* parameters, State& s,
                     BlockPlace place) const {
       if constexpr (GoesAround<R>)
         return rule.rule.update(gradient, scale, parameters, cast(s).rule, place);

@@ -114,8 +114,8 @@ void BasicAdam<kDecoupled>::delta(std::span<T> d, State& state, BlockPlace place
 
 template <bool kDecoupled>
 template <class T>
-bool BasicAdam<kDecoupled>::update(std::span<const T> gradient, double scale, T* parameters,
-                                   State& state, BlockPlace place) const {
+bool BasicAdam<kDecoupled>::update(std::span<T> gradient, double scale, T* parameters, State& state,
+                                   BlockPlace place) const {
   if (weight_decay != 0 || amsgrad || epsilon_root != 0) return false;
   kernels::adam_update(gradient.data(), scale, parameters, block_of<T>(state.m, place),
                        block_of<T>(state.v, place), numbers_of(*this, state, place.variable),
@@ -129,9 +129,9 @@ template void Adam::delta(std::span<float>, State&, BlockPlace) const;
 template void Adam::delta(std::span<double>, State&, BlockPlace) const;
 template void AdamW::delta(std::span<float>, State&, BlockPlace) const;
 template void AdamW::delta(std::span<double>, State&, BlockPlace) const;
-template bool Adam::update(std::span<const float>, double, float*, State&, BlockPlace) const;
-template bool Adam::update(std::span<const double>, double, double*, State&, BlockPlace) const;
-template bool AdamW::update(std::span<const float>, double, float*, State&, BlockPlace) const;
-template bool AdamW::update(std::span<const double>, double, double*, State&, BlockPlace) const;
+template bool Adam::update(std::span<float>, double, float*, State&, BlockPlace) const;
+template bool Adam::update(std::span<double>, double, double*, State&, BlockPlace) const;
+template bool AdamW::update(std::span<float>, double, float*, State&, BlockPlace) const;
+template bool AdamW::update(std::span<double>, double, double*, State&, BlockPlace) const;
 
 }  // namespace rein

@@ -9,6 +9,7 @@
 
 #include "kernels/prefetch.h"
 #include "rein/base/thread_team.h"
+#include "rein/kernels/update.h"
 #include "rein/tensor/variables.h"
 
 namespace rein {
@@ -16,19 +17,25 @@ namespace rein {
 inline constexpr size_t kTileSize = 16384;
 inline size_t tile_count(size_t n) { return (n + kTileSize - 1) / kTileSize; }
 
-/// Calls f(begin, end) for tiles of [0, n).
+/// Calls f(begin, end) for pieces of [0, n), `grain` long.
 template <class F>
-void for_tiles(ThreadTeam* team, size_t n, F&& f) {
-  const auto tile = [&](int64_t i) {
-    const size_t begin = static_cast<size_t>(i) * kTileSize;
-    f(begin, std::min(n, begin + kTileSize));
+void for_ranges(ThreadTeam* team, size_t n, size_t grain, F&& f) {
+  const auto piece = [&](int64_t i) {
+    const size_t begin = static_cast<size_t>(i) * grain;
+    f(begin, std::min(n, begin + grain));
   };
-  const auto tiles = static_cast<int64_t>(tile_count(n));
+  const auto pieces = static_cast<int64_t>((n + grain - 1) / grain);
   if (team) {
-    team->run(tiles, tile);
+    team->run(pieces, piece);
     return;
   }
-  for (int64_t i = 0; i < tiles; ++i) tile(i);
+  for (int64_t i = 0; i < pieces; ++i) piece(i);
+}
+
+/// The same in tiles.
+template <class F>
+void for_tiles(ThreadTeam* team, size_t n, F&& f) {
+  for_ranges(team, n, kTileSize, f);
 }
 
 /// Calls f(begin, end) for small tiles of [begin, end), and asks for what comes later of the arrays
@@ -61,6 +68,26 @@ std::array<double, N> sum_tiles(ThreadTeam* team, size_t n, std::vector<double>&
     for (size_t k = 0; k < N; ++k) all[k] += parts[i * N + k];
   return all;
 }
+
+/// Where the deltas of a variable go, tile by tile: they are added to `parameters`, or take the
+/// place of the gradients if there are none.
+template <class T>
+struct DeltaSink {
+  T* gradients;
+  T* parameters;
+
+  /// `make(out)` writes the deltas of [from, to), no more than `kUpdateTile`.
+  template <class F>
+  void put(size_t from, size_t to, F&& make) const {
+    if (!parameters) {
+      make(gradients + from);
+      return;
+    }
+    alignas(64) T tile[kernels::kUpdateTile];
+    make(&tile[0]);
+    kernels::add_into(parameters + from, tile, to - from);
+  }
+};
 
 template <class T>
 double square(T x) {

@@ -68,7 +68,7 @@ struct BasicAdam {
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;
   template <class T>
-  bool update(std::span<const T> gradient, double scale, T* parameters, State& state,
+  bool update(std::span<T> gradient, double scale, T* parameters, State& state,
               BlockPlace place) const;
 
   template <class Self, class F>

@@ -45,7 +45,7 @@ struct RuleGroups {
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;
   template <class T>
-  bool update(std::span<const T> gradient, double scale, T* parameters, State& state,
+  bool update(std::span<T> gradient, double scale, T* parameters, State& state,
               BlockPlace place) const {
     const size_t g = state.group_of[place.variable];
     return rule_of(g).update(gradient, scale, parameters, state.states[g], place);

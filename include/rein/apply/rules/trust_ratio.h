@@ -39,6 +39,9 @@ struct Lamb {
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;
+  template <class T>
+  bool update(std::span<T> gradient, double scale, T* parameters, State& state,
+              BlockPlace place) const;
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
@@ -86,6 +89,9 @@ struct Lars {
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;
+  template <class T>
+  bool update(std::span<T> gradient, double scale, T* parameters, State& state,
+              BlockPlace place) const;
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
