@@ -87,5 +87,41 @@ TEST(Adafactor, WithoutFactorsAMeanOfZeroIsNoDivisionByZero) {
     }
 }
 
+TEST(Adafactor, RemembersElementsOnlyOfVariablesWithoutFactors) {
+  Variables vars;
+  const Variable matrix = add_variable(vars, "matrix", {3, 4}, noise(12, 1));
+  const Variable bias = add_variable(vars, "bias", {5}, noise(5, 2));
+  const Variable thin = add_variable(vars, "thin", {7, 2}, noise(14, 3));
+  const Adafactor rule{.min_factored = 3};
+  AnyRule::State state = AnyRule(rule).init(vars);
+  Gradients g(vars);
+  ThreadTeam team(1);
+  for (size_t i = 0; i < 3; ++i)
+    g.set(i, tensor(vars[i].shape(), noise(static_cast<size_t>(vars[i].shape().size()), 4 + i)));
+  apply_updates(vars, g, rule, state, {}, team);
+
+  StateDict saved;
+  state.save("", saved);
+  EXPECT_FALSE(saved.contains("v/matrix"));
+  Slot& v = *state.slots().at(0);
+  EXPECT_THROW(v.read(matrix), InvalidArgument);
+  // The first mean is the square itself.
+  for (const auto& [variable, stream] : {std::pair{bias, 5}, std::pair{thin, 6}}) {
+    const auto got = numbers(v.read(variable));
+    for (size_t i = 0; i < got.size(); ++i) {
+      const auto x = static_cast<float>(noise(got.size(), static_cast<uint64_t>(stream))[i]);
+      EXPECT_FLOAT_EQ(static_cast<float>(got[i]), x * x) << i;
+    }
+    EXPECT_EQ(numbers(std::get<Tensor>(saved.at("v/" + variable.name()))), got);
+  }
+
+  AnyRule::State other = AnyRule(rule).init(vars);
+  StateReader reader(saved);
+  other.load("", reader);
+  reader.check("test", Where::here());
+  other.load("", reader);
+  EXPECT_EQ(numbers(other.slots().at(0)->read(thin)), numbers(v.read(thin)));
+}
+
 }  // namespace
 }  // namespace rein

@@ -156,6 +156,30 @@ TEST(AllRules, GiveTheSameBitsForAnyNumberOfThreads) {
   }
 }
 
+TEST(WholeVariables, MoveByTheDeltasThatASeerSees) {
+  for (const auto& [name, rule, by_rows] : rule_table()) {
+    if (!name.starts_with("lamb") && !name.starts_with("lars") && !name.starts_with("adafactor"))
+      continue;
+    SCOPED_TRACE(name);
+    // A clip that clips nothing: the deltas are made first and added afterwards.
+    const AnyRule seen = ClipUpdates{.rule = rule, .clip = ClipByGlobalNorm{.clip_norm = 1e30}};
+    Walk at_once(rule, DType::float32), apart(seen, DType::float32, 2);
+    for (Walk* walk : {&at_once, &apart}) {
+      walk->add("matrix", {150, 120}, noise(18000, 1));
+      walk->add("bias", {17001}, noise(17001, 2));
+      walk->add("batch", {300, 3, 5}, noise(4500, 3));
+      walk->init();
+      for (uint64_t t = 0; t < 2; ++t)
+        walk->step(
+            {dense({150, 120}, 10 + t, DType::float32), dense({17001}, 20 + t, DType::float32),
+             dense({300, 3, 5}, 30 + t, DType::float32)},
+            0.3);
+    }
+    for (size_t i = 0; i < 3; ++i)
+      EXPECT_EQ(numbers(at_once.vars[i].read()), numbers(apart.vars[i].read())) << i;
+  }
+}
+
 TEST(AllRules, FloatsFollowDoublesWithinRounding) {
   for (const auto& [name, rule, by_rows] : rule_table()) {
     SCOPED_TRACE(name);

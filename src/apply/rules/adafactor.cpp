@@ -5,6 +5,7 @@
 
 #include "apply/rules/common.h"
 #include "apply/rules/tiles.h"
+#include "rein/kernels/factored.h"
 #include "rein/kernels/norm.h"
 
 namespace rein {
@@ -14,55 +15,64 @@ static_assert(Rule<Adafactor>);
 namespace {
 
 using Factors = Adafactor::State::Factors;
+using State = Adafactor::State;
 
 Factors factors_of(const Shape& shape, int64_t min_factored, DType dtype) {
-  Factors factors;
+  Factors f;
   const int rank = shape.rank();
-  if (rank < 2 || std::min(shape[rank - 1], shape[rank - 2]) < min_factored) return factors;
-  factors.rows = shape[rank - 2];
-  factors.columns = shape[rank - 1];
-  factors.batch = shape.size() / (factors.rows * factors.columns);
-  factors.row_means.resize(static_cast<size_t>(factors.batch * factors.rows));
-  factors.column_means.resize(static_cast<size_t>(factors.batch * factors.columns));
-  factors.row_factors.resize(factors.row_means.size());
-  factors.column_factors = Buffer(factors.column_means.size() * size_of(dtype));
-  return factors;
+  if (rank < 2 || std::min(shape[rank - 1], shape[rank - 2]) < min_factored) return f;
+  f.rows = static_cast<size_t>(shape[rank - 2]);
+  f.columns = static_cast<size_t>(shape[rank - 1]);
+  f.batch = static_cast<size_t>(shape.size()) / (f.rows * f.columns);
+  // No more than 16 blocks, as each has sums of all columns.
+  f.block_rows = std::min(f.rows, std::max({size_t{1}, kTileSize / f.columns, (f.rows + 15) / 16}));
+  f.blocks = (f.rows + f.block_rows - 1) / f.block_rows;
+  f.row_means.resize(f.batch * f.rows);
+  f.column_means.resize(f.batch * f.columns);
+  f.halves.resize(f.batch);
+  f.row_factors.resize(f.row_means.size());
+  f.column_factors = Buffer(f.column_means.size() * size_of(dtype));
+  return f;
 }
 
-// Cuts [0, n) so that a piece is about `work` numbers of the `each` that every item has.
+// Calls work(block, matrix, first row, last row) for blocks of rows, which count through all
+// matrices. Whatever is done to a block, the same thread begins with it.
 template <class F>
-void for_items(ThreadTeam* team, int64_t n, int64_t each, F&& f) {
-  const int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(kTileSize) / each);
-  const auto run = [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) f(i);
-  };
-  if (team)
-    team->run_ranges(n, grain, run);
-  else
-    run(0, n);
+void for_row_blocks(ThreadTeam* team, const Factors& f, F&& work) {
+  const size_t at_once = std::max<size_t>(1, kTileSize / (f.block_rows * f.columns));
+  for_ranges(team, f.batch * f.blocks, at_once, [&](size_t begin, size_t end) {
+    for (size_t block = begin; block < end; ++block) {
+      const size_t matrix = block / f.blocks, first = block % f.blocks * f.block_rows;
+      work(block, matrix, matrix * f.rows + first,
+           matrix * f.rows + std::min(f.rows, first + f.block_rows));
+    }
+  });
 }
 
-// Decays the means towards those of g^2 + add.
+double sum_of_blocks(const State& state, const Factors& f) {
+  const double* const parts = state.parts.data();
+  return std::accumulate(parts, parts + f.batch * f.blocks, 0.0);
+}
+
+// g = scale g. Means of rows decay towards those of g^2 + add, and the squares are added up by
+// columns. The sum of the squares of w, if there are any.
 template <class T>
-void update_means(ThreadTeam* team, const T* g, Factors& f, double fresh, double add) {
-  for_items(team, f.batch * f.rows, f.columns, [&](int64_t row) {
-    const double sum = kernels::sum_of_squares(g + row * f.columns, static_cast<size_t>(f.columns));
-    double& mean = f.row_means[static_cast<size_t>(row)];
-    mean += fresh * (sum / static_cast<double>(f.columns) + add - mean);
+double update_rows(ThreadTeam* team, T* g, double scale, const T* w, State& state, Factors& f,
+                   double fresh, double add) {
+  const size_t n = f.columns;
+  for_row_blocks(team, f, [&](size_t block, size_t, size_t first, size_t last) {
+    double* const sums = &state.column_sums[block * n];
+    std::fill_n(sums, n, 0.0);
+    double w_square = 0;
+    for (size_t row = first; row < last; ++row) {
+      const double sum = kernels::row_squares(g + row * n, scale, sums, n);
+      double& mean = f.row_means[row];
+      mean += fresh * (sum / static_cast<double>(n) + add - mean);
+      if (w) w_square += kernels::sum_of_squares(w + row * n, n);
+    }
+    state.parts[block] = w_square;
   });
-  // Columns in groups that share cache lines.
-  constexpr int64_t kGroup = 256;
-  const int64_t groups = (f.columns + kGroup - 1) / kGroup;
-  for_items(team, f.batch * groups, f.rows * kGroup, [&](int64_t at) {
-    const int64_t first = at % groups * kGroup, count = std::min(kGroup, f.columns - first);
-    const T* block = g + at / groups * f.rows * f.columns + first;
-    double sums[kGroup] = {};
-    for (int64_t i = 0; i < f.rows; ++i)
-      kernels::add_squares(sums, block + i * f.columns, static_cast<size_t>(count));
-    double* means = f.column_means.data() + at / groups * f.columns + first;
-    for (int64_t j = 0; j < count; ++j)
-      means[j] += fresh * (sums[j] / static_cast<double>(f.rows) + add - means[j]);
-  });
+  return sum_of_blocks(state, f);
 }
 
 // As T, the largest number for what is larger: 0 times it is 0.
@@ -75,38 +85,49 @@ double inverse_root(double mean) {
   return 1 / std::sqrt(std::max(mean, std::numeric_limits<double>::min()));
 }
 
-// g = g / sqrt(max(R C / mean(R), least^2)), mean(R) at least `least`; the sum of the squares. Each
-// of the two factors gets half of mean(R), and they multiply g one after the other: their product
-// may be infinite where that with g is not.
+// Means of columns, and what is to be multiplied by.
 template <class T>
-double divide_by_means(ThreadTeam* team, T* g, Factors& f, double least) {
-  const auto rows = static_cast<size_t>(f.rows), columns = static_cast<size_t>(f.columns);
-  T* const of_columns = reinterpret_cast<T*>(f.column_factors.data());
-  for (size_t b = 0; b < static_cast<size_t>(f.batch); ++b) {
-    const double* const r = f.row_means.data() + b * rows;
-    const double mean =
-        std::max(std::accumulate(r, r + rows, 0.0) / static_cast<double>(rows), least);
-    const double half = std::sqrt(std::sqrt(mean));
-    for (size_t i = 0; i < rows; ++i) f.row_factors[b * rows + i] = half * inverse_root(r[i]);
-    for (size_t j = b * columns; j < (b + 1) * columns; ++j)
-      of_columns[j] = finite<T>(half * inverse_root(f.column_means[j]));
-  }
-  const T most = finite<T>(1 / least);
-  for_items(team, f.batch * f.rows, f.columns, [&](int64_t at) {
-    const auto row = static_cast<size_t>(at);
-    const T of_row = finite<T>(f.row_factors[row]);
-    const T* const of_column = of_columns + row / rows * columns;
-    T* const u = g + row * columns;
-    if (least == 0)
-      for (size_t j = 0; j < columns; ++j) u[j] = u[j] * of_row * of_column[j];
-    else
-      for (size_t j = 0; j < columns; ++j) {
-        const T bound = std::abs(u[j]) * most, wanted = u[j] * of_row * of_column[j];
-        u[j] = std::max(std::min(wanted, bound), -bound);
+void update_columns(ThreadTeam* team, State& state, Factors& f, double fresh, double add,
+                    double least) {
+  T* const factors = reinterpret_cast<T*>(f.column_factors.data());
+  for (size_t b = 0; b < f.batch; ++b) {
+    const double* const r = f.row_means.data() + b * f.rows;
+    const double mean = std::accumulate(r, r + f.rows, 0.0) / static_cast<double>(f.rows);
+    f.halves[b] = std::sqrt(std::sqrt(std::max(mean, least)));
+    double* const sums = &state.column_sums[b * f.blocks * f.columns];
+    for_ranges(team, f.columns, kTileSize / f.blocks, [&](size_t begin, size_t end) {
+      for (size_t k = 1; k < f.blocks; ++k)
+        for (size_t j = begin; j < end; ++j) sums[j] += sums[k * f.columns + j];
+      for (size_t j = begin; j < end; ++j) {
+        double& column = f.column_means[b * f.columns + j];
+        column += fresh * (sums[j] / static_cast<double>(f.rows) + add - column);
+        factors[b * f.columns + j] = finite<T>(f.halves[b] * inverse_root(column));
       }
-    f.row_factors[row] = kernels::sum_of_squares(u, columns);
+    });
+  }
+}
+
+template <class T>
+kernels::RowFactors<T> factors_of_row(const Factors& f, size_t matrix, size_t row, double least) {
+  return {.row = finite<T>(f.row_factors[row]),
+          .columns = reinterpret_cast<const T*>(f.column_factors.data()) + matrix * f.columns,
+          .bounded = least > 0,
+          .most = finite<T>(1 / least)};
+}
+
+// The sum of the squares of u.
+template <class T>
+double divided_squares(ThreadTeam* team, const T* g, State& state, Factors& f, double least) {
+  for_row_blocks(team, f, [&](size_t block, size_t matrix, size_t first, size_t last) {
+    double sum = 0;
+    for (size_t row = first; row < last; ++row) {
+      f.row_factors[row] = f.halves[matrix] * inverse_root(f.row_means[row]);
+      sum += kernels::factored_squares(g + row * f.columns,
+                                       factors_of_row<T>(f, matrix, row, least), f.columns);
+    }
+    state.parts[block] = sum;
   });
-  return std::accumulate(f.row_factors.begin(), f.row_factors.end(), 0.0);
+  return sum_of_blocks(state, f);
 }
 
 }  // namespace
@@ -123,10 +144,17 @@ Adafactor::State Adafactor::init(const Variables& variables) const {
   if (!(clip_threshold > 0)) reject(name, "clip_threshold", "above 0", clip_threshold);
   State state;
   state.count.start(variables);
-  state.parts = parts_for<1>(variables);
-  for (const auto& entry : variables.layout().entries)
+  state.parts = parts_for<2>(variables);
+  std::vector<bool> by_elements;
+  for (const auto& entry : variables.layout().entries) {
     state.factors.push_back(factors_of(entry.spec.shape, min_factored, variables.dtype()));
-  state.v = Slot("v", variables);
+    const Factors& f = state.factors.back();
+    by_elements.push_back(f.batch == 0);
+    const size_t blocks = f.batch * f.blocks;
+    state.parts.resize(std::max(state.parts.size(), blocks));
+    state.column_sums.resize(std::max(state.column_sums.size(), blocks * f.columns));
+  }
+  state.v = Slot("v", variables, by_elements);
   return state;
 }
 
@@ -134,51 +162,89 @@ void Adafactor::begin(State& state, const Gradients& gradients) const {
   state.count.advance(gradients);
 }
 
+namespace {
+
 template <class T>
-void Adafactor::delta(std::span<T> d, State& state, BlockPlace place) const {
+void step(const Adafactor& rule, std::span<T> d, double scale, DeltaSink<T> sink, State& state,
+          BlockPlace place) {
+  ThreadTeam* const team = place.team;
   const T* const w = place.weights<T>();
   Factors& f = state.factors[place.variable];
-  const bool as_pytorch = form == RuleForm::pytorch;
-  const double t = step_number(state.count, form, place.variable);
-  const double fresh = std::pow(t, beta2_decay), n = static_cast<double>(d.size());
-  const double pull = state.rate * weight_decay;
-  const double add = as_pytorch ? 0 : epsilon1, least = as_pytorch ? epsilon1 : 0;
+  const bool as_pytorch = rule.form == RuleForm::pytorch, weighs = rule.scale_by_weights;
+  const double t = step_number(state.count, rule.form, place.variable);
+  const double fresh = std::pow(t, rule.beta2_decay), n = static_cast<double>(d.size());
+  const double pull = state.rate * rule.weight_decay;
+  const double add = as_pytorch ? 0 : rule.epsilon1, least = as_pytorch ? rule.epsilon1 : 0;
 
-  // Gradients turn into u; its squares are added up.
-  double u_square = 0;
+  double u_square = 0, w_square = 0;
   if (f.batch > 0) {
-    update_means(place.team, d.data(), f, fresh, add);
-    u_square = divide_by_means(place.team, d.data(), f, least);
+    w_square = update_rows<T>(team, d.data(), scale, weighs ? w : nullptr, state, f, fresh, add);
+    update_columns<T>(team, state, f, fresh, add, least);
+    u_square = divided_squares<T>(team, d.data(), state, f, least);
   } else {
-    T* const v = block_of<T>(state.v, place);
+    T* const v = state.v.of<T>(place.variable);
     const T of_new = static_cast<T>(fresh), added = static_cast<T>(add);
     const T at_least = std::max(static_cast<T>(least * least), std::numeric_limits<T>::min());
-    u_square = sum_tiles<1>(place.team, d.size(), state.parts,
-                            [&](size_t begin, size_t end) -> std::array<double, 1> {
-                              for (size_t i = begin; i < end; ++i) {
-                                v[i] += of_new * (d[i] * d[i] + added - v[i]);
-                                d[i] /= std::sqrt(std::max(v[i], at_least));
-                              }
-                              return {kernels::sum_of_squares(&d[begin], end - begin)};
-                            })[0];
+    const auto sums = sum_tiles<2>(team, d.size(), state.parts, [&](size_t begin, size_t end) {
+      std::array<double, 2> squares{};
+      for_blocks<T>(begin, end, {d.data(), v}, [&](size_t from, size_t to) {
+        if (scale != 1) kernels::scale_into(&d[from], scale, &d[from], to - from);
+        for (size_t i = from; i < to; ++i) {
+          v[i] += of_new * (d[i] * d[i] + added - v[i]);
+          d[i] /= std::sqrt(std::max(v[i], at_least));
+        }
+        squares[0] += kernels::sum_of_squares(&d[from], to - from);
+        if (weighs) squares[1] += kernels::sum_of_squares(w + from, to - from);
+      });
+      return squares;
+    });
+    u_square = sums[0], w_square = sums[1];
   }
 
-  double step = relative_step ? std::min(state.rate, 1 / std::sqrt(t)) : state.rate;
-  if (scale_by_weights) {
-    const double w_square = sum_tiles<1>(place.team, d.size(), state.parts,
-                                         [&](size_t begin, size_t end) -> std::array<double, 1> {
-                                           return {kernels::sum_of_squares(w + begin, end - begin)};
-                                         })[0];
+  double rate = rule.relative_step ? std::min(state.rate, 1 / std::sqrt(t)) : state.rate;
+  if (weighs) {
     // Keras decays the weights before it looks at them.
     const double left = as_pytorch ? 1 : std::abs(1 - pull);
-    step *= std::max(epsilon2, left * std::sqrt(w_square / n));
+    rate *= std::max(rule.epsilon2, left * std::sqrt(w_square / n));
   }
-  step /= std::max(1.0, std::sqrt(u_square / n) / clip_threshold);
-  for_tiles(place.team, d.size(), [&](size_t begin, size_t end) {
-    kernels::combine(-step, &d[begin], -pull, w + begin, &d[begin], end - begin);
+  rate /= std::max(1.0, std::sqrt(u_square / n) / rule.clip_threshold);
+
+  if (f.batch > 0) {
+    for_row_blocks(team, f, [&](size_t, size_t matrix, size_t first, size_t last) {
+      for (size_t row = first; row < last; ++row) {
+        const auto by = factors_of_row<T>(f, matrix, row, least);
+        const size_t at = row * f.columns;
+        if (sink.parameters)
+          kernels::factored_update(&d[at], by, -rate, -pull, sink.parameters + at, f.columns);
+        else
+          kernels::factored_delta(&d[at], by, -rate, -pull, w + at, &d[at], f.columns);
+      }
+    });
+    return;
+  }
+  for_tiles(team, d.size(), [&](size_t begin, size_t end) {
+    for_blocks<T>(begin, end, {d.data(), w}, [&](size_t from, size_t to) {
+      sink.put(from, to,
+               [&](T* out) { kernels::combine(-rate, &d[from], -pull, w + from, out, to - from); });
+    });
   });
+}
+
+}  // namespace
+
+template <class T>
+void Adafactor::delta(std::span<T> d, State& state, BlockPlace place) const {
+  step(*this, d, 1, {d.data(), nullptr}, state, place);
+}
+template <class T>
+bool Adafactor::update(std::span<T> gradient, double scale, T* parameters, State& state,
+                       BlockPlace place) const {
+  step(*this, gradient, scale, {gradient.data(), parameters}, state, place);
+  return true;
 }
 template void Adafactor::delta(std::span<float>, State&, BlockPlace) const;
 template void Adafactor::delta(std::span<double>, State&, BlockPlace) const;
+template bool Adafactor::update(std::span<float>, double, float*, State&, BlockPlace) const;
+template bool Adafactor::update(std::span<double>, double, double*, State&, BlockPlace) const;
 
 }  // namespace rein

@@ -17,11 +17,11 @@ namespace rein {
 ///
 ///  - keras: as written, t the number of steps (its relative_step changes nothing: the minimum is
 ///    taken either way). With min_factored 128 and relative_step false this is optax.adafactor,
-///    whose weight decay is not multiplied by the learning rate, though;
+///    whose weight decay is not multiplied by the learning rate, though, and whose rows and columns
+///    are the two longest axes where there are more than two;
 ///  - pytorch: t counted for each variable; epsilon1 is not added, but V is at least epsilon1^2 and
 ///    mean(R) at least epsilon1 (whose default there is the distance from 1 to the next number).
-/// Weight decay is decoupled: w -= lr weight_decay w. Sparse: as the dense gradient. Memory: room
-/// for V is there for every variable, also where only R and C are used.
+/// Weight decay is decoupled: w -= lr weight_decay w. Sparse: as the dense gradient.
 struct Adafactor {
   static constexpr std::string_view name = "Adafactor";
   static constexpr bool whole_variable = true;
@@ -38,9 +38,11 @@ struct Adafactor {
   struct State {
     /// Of a variable: `batch` matrices, or none where elements have a mean of their own.
     struct Factors {
-      int64_t batch = 0, rows = 0, columns = 0;
+      size_t batch = 0, rows = 0, columns = 0;
+      size_t block_rows = 0, blocks = 0;            // of a matrix, for threads
       std::vector<double> row_means, column_means;  // R, C
-      std::vector<double> row_factors;              // mean(R)^(1/4) / sqrt(R); then sums of u^2
+      std::vector<double> halves;                   // mean(R)^(1/4)
+      std::vector<double> row_factors;              // mean(R)^(1/4) / sqrt(R)
       Buffer column_factors;                        // the same of C, in the type of the variables
       template <class Self, class F>
       static void fields(Self& self, F&& f) {
@@ -50,7 +52,7 @@ struct Adafactor {
     };
     StepCount count;
     double rate = 0;
-    std::vector<double> parts;  // of sums of squares
+    std::vector<double> parts, column_sums;  // of squares, by tiles or blocks of rows
     std::vector<Factors> factors;
     Slot v;  // V of the variables without factors
     template <class Self, class F>
@@ -65,6 +67,9 @@ struct Adafactor {
   void begin(State& state, const Gradients& gradients) const;
   template <class T>
   void delta(std::span<T> d, State& state, BlockPlace place) const;
+  template <class T>
+  bool update(std::span<T> gradient, double scale, T* parameters, State& state,
+              BlockPlace place) const;
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
