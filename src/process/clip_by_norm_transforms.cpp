@@ -12,10 +12,6 @@ static_assert(Transform<ClipByNorm> && Transform<ClipByAverageNorm> && Transform
 
 namespace {
 
-double element_count(const Gradients& gradients, size_t i) {
-  return static_cast<double>(gradients.layout().entries[i].size);
-}
-
 // A reference's formula on each variable: f(x, sum of squares, variable).
 template <class Limit, class F>
 void clip_each_as(Gradients& gradients, Norms& norms, StepInfo& info, Limit limit, F f) {
@@ -125,14 +121,15 @@ void ClipByNorm::update(Gradients& gradients, State& state, const Variables&,
 
 ClipByAverageNorm::State ClipByAverageNorm::init(const Variables& variables) const {
   check_threshold(name, clip_norm, semantics);
-  return Norms(variables);
+  check_shards(name, shards, semantics);
+  return Norms(variables, 2, shards, name);
 }
 
 void ClipByAverageNorm::update(Gradients& gradients, State& norms, const Variables&,
                                StepInfo& info) const {
   const double c = threshold_at(name, clip_norm, info, semantics);
-  need_whole(name, gradients);
-  const auto limit = [&](size_t i) { return c * element_count(gradients, i); };
+  if (semantics != Semantics::safe) need_whole(name, gradients);
+  const auto limit = [&](size_t i) { return c * norms.elements[i]; };
   if (semantics == Semantics::safe) {
     clip_each(gradients, norms, info, limit);
   } else {
@@ -140,27 +137,28 @@ void ClipByAverageNorm::update(Gradients& gradients, State& norms, const Variabl
     clip_each_as(gradients, norms, info, limit, [&](auto x, auto sum, size_t i) {
       using T = decltype(x);
       return reference::clipped_by_average_norm(
-          x, std::sqrt(sum), static_cast<T>(element_count(gradients, i)), static_cast<T>(c));
+          x, std::sqrt(sum), static_cast<T>(norms.elements[i]), static_cast<T>(c));
     });
   }
 }
 
 ClipByBlockRms::State ClipByBlockRms::init(const Variables& variables) const {
   check_threshold(name, threshold, semantics, "threshold");
-  return Norms(variables);
+  check_shards(name, shards, semantics);
+  return Norms(variables, 2, shards, name);
 }
 
 void ClipByBlockRms::update(Gradients& gradients, State& norms, const Variables&,
                             StepInfo& info) const {
   const double c = threshold_at(name, threshold, info, semantics, "threshold");
-  need_whole(name, gradients);
-  const auto limit = [&](size_t i) { return c * std::sqrt(element_count(gradients, i)); };
+  if (semantics != Semantics::safe) need_whole(name, gradients);
+  const auto limit = [&](size_t i) { return c * std::sqrt(norms.elements[i]); };
   if (semantics == Semantics::safe)
     clip_each(gradients, norms, info, limit);
   else
     clip_each_as(gradients, norms, info, limit, [&](auto x, auto sum, size_t i) {
       using T = decltype(x);
-      return reference::clipped_by_block_rms(x, sum, static_cast<T>(element_count(gradients, i)),
+      return reference::clipped_by_block_rms(x, sum, static_cast<T>(norms.elements[i]),
                                              static_cast<T>(c));
     });
 }

@@ -12,6 +12,7 @@ namespace rein {
 Norms::Norms(const Variables& variables, double order_)
     : of_variable(variables.size()), order(order_) {
   const auto& entries = variables.layout().entries;
+  for (const auto& entry : entries) elements.push_back(static_cast<double>(entry.size));
   const auto most = static_cast<size_t>(task_size(variables.layout()));
   size_t in_task = most;
   for (size_t i = 0; i < entries.size(); ++i)
@@ -40,15 +41,20 @@ Norms::Norms(const Variables& variables, double order_, const std::optional<Shar
     if (found[i] < patterns.size()) parts.variables.push_back(i);
 }
 
-void Norms::join(const Partial& p) {
+void Norms::join(const Partial& p, const Layout& layout) {
   const auto ranks = static_cast<size_t>(p.communicator->size());
   const auto rank = static_cast<size_t>(p.communicator->rank());
-  of_rank.assign(ranks * p.variables.size(), 0);
-  for (size_t k = 0; k < p.variables.size(); ++k)
+  const size_t n = p.variables.size();
+  of_rank.assign((ranks + 1) * n, 0);
+  for (size_t k = 0; k < n; ++k) {
     of_rank[k * ranks + rank] = of_variable[p.variables[k]];
+    of_rank[n * ranks + k] = static_cast<double>(layout.entries[p.variables[k]].size);
+  }
   p.communicator->all_reduce(std::span(of_rank));
-  for (size_t k = 0; k < p.variables.size(); ++k)
+  for (size_t k = 0; k < n; ++k) {
     of_variable[p.variables[k]] = joint_norm(std::span(of_rank).subspan(k * ranks, ranks), order);
+    elements[p.variables[k]] = of_rank[n * ranks + k];
+  }
 }
 
 template <class T>
@@ -67,9 +73,9 @@ void join_blocks(Norms& norms, Gradients& gradients) {
     first = last;
   }
   if (gradients.partial)
-    norms.join(*gradients.partial);
+    norms.join(*gradients.partial, gradients.layout());
   else if (norms.parts.communicator)
-    norms.join(norms.parts);
+    norms.join(norms.parts, gradients.layout());
 }
 template void join_blocks<float>(Norms&, Gradients&);
 template void join_blocks<double>(Norms&, Gradients&);

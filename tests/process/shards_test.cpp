@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "process/numbers.h"
@@ -111,15 +112,20 @@ TEST(Shards, AreClippedByTheGlobalNormAsTheWhole) {
 }
 
 TEST(Shards, AreClippedByTheirNormAsTheWhole) {
-  for (const int size : {1, 2, 3}) {
-    const auto make = [&](std::optional<Shards> shards) -> AnyTransform {
-      return ClipByNorm{.clip_norm = 4, .shards = shards};
-    };
-    const Outcome want = whole(DType::float64, make);
-    ASSERT_TRUE(want.info.clipped);
-    ASSERT_EQ(want.b, noise(5, 2));  // shorter than 4
-    expect_parts(of_ranks(size, DType::float64, make), want, 1e-15);
-  }
+  using S = std::optional<Shards>;
+  // The norm of 5 standard normal numbers is below 4, over 5 below 0.8; that of 36,000 is about
+  // 190, over 36,000 0.005.
+  const std::function<AnyTransform(S)> makes[] = {
+      [](S s) { return ClipByNorm{.clip_norm = 4, .shards = s}; },
+      [](S s) { return ClipByBlockRms{.threshold = 0.9, .shards = s}; },
+      [](S s) { return chain(except("b", ClipByAverageNorm{.clip_norm = 0.004, .shards = s})); }};
+  for (const auto& make : makes)
+    for (const int size : {1, 2, 3}) {
+      const Outcome want = whole(DType::float64, make);
+      ASSERT_TRUE(want.info.clipped);
+      ASSERT_NE(want.w, noise(kRows * kColumns, 1));
+      expect_parts(of_ranks(size, DType::float64, make), want, 1e-15);
+    }
 }
 
 TEST(Shards, BelowTheLimitStayToTheBit) {
@@ -195,6 +201,8 @@ TEST(Shards, AreRefusedWhereTheyMakeNoSense) {
       "ClipByGlobalNorm: the semantics pytorch know no shards; take safe, or leave shards away");
   EXPECT_EQ(text(ClipByNorm{.semantics = Semantics::optax, .shards = Shards{&alone}}),
             "ClipByNorm: the semantics optax know no shards; take safe, or leave shards away");
+  EXPECT_EQ(text(ClipByBlockRms{.semantics = Semantics::optax, .shards = Shards{&alone}}),
+            "ClipByBlockRms: the semantics optax know no shards; take safe, or leave shards away");
   EXPECT_EQ(text(ClipByNorm{.axes = {0}, .shards = Shards{&alone}}),
             "ClipByNorm: shards have no norms along axes; leave one of the two away");
   EXPECT_EQ(text(CheckFinite{.shards = Shards{&alone, {"nobody"}}}),

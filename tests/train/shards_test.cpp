@@ -110,6 +110,9 @@ TEST(StepOfParts, ClipsAsTheWhole) {
       {"CheckFinite", [](S s) { return CheckFinite{.skip_above = 8, .shards = s}; }},
       {"ClipByGlobalNorm", [](S s) { return ClipByGlobalNorm{.clip_norm = 2, .shards = s}; }},
       {"ClipByNorm", [](S s) { return ClipByNorm{.clip_norm = 2, .shards = s}; }},
+      {"ClipByAverageNorm", [](S s) { return ClipByAverageNorm{.clip_norm = 0.2, .shards = s}; }},
+      {"ClipByBlockRms", [](S s) { return ClipByBlockRms{.threshold = 0.8, .shards = s}; }},
+      {"only", [](S s) { return chain(measure(s), only("w", ClipByBlockRms{.threshold = 0.8})); }},
       {"MaxChange", [](S s) { return MaxChange{.per_variable = 3, .global = 3, .shards = s}; }},
       {"Normalize", [](S s) { return Normalize{.norm = 2, .shards = s}; }},
       {"Normalize each",
@@ -203,12 +206,12 @@ TEST(StepOfParts, ClipsThatWouldTakeAPartForTheWholeAreRefusedBeforeAnythingChan
   const AnyTransform clips[] = {ClipByGlobalNorm{.semantics = Semantics::pytorch},
                                 ClipByNorm{.semantics = Semantics::tensorflow},
                                 ClipByNorm{.axes = {0}},
-                                ClipByAverageNorm{},
-                                ClipByBlockRms{},
+                                ClipByAverageNorm{.semantics = Semantics::tensorflow},
+                                ClipByBlockRms{.semantics = Semantics::optax},
                                 AdaptiveGradClip{},
                                 Centralize{},
                                 AddNoise{},
-                                only("w", ClipByBlockRms{})};
+                                only("w", Centralize{})};
   for (const AnyTransform& clip : clips) {
     SCOPED_TRACE(to_string(settings_of(clip)));
     run_ranks(2, [&](Communicator& ranks) {

@@ -77,6 +77,8 @@ struct ClipByAverageNorm {
   static constexpr std::string_view name = "ClipByAverageNorm";
   Threshold clip_norm = 1;
   Semantics semantics = Semantics::safe;
+  /// Of variables that are spread over ranks; Semantics::safe alone.
+  std::optional<Shards> shards{};
 
   using State = Norms;
   State init(const Variables& variables) const;
@@ -87,6 +89,7 @@ struct ClipByAverageNorm {
   static void fields(Self& self, F&& f) {
     f("clip_norm", self.clip_norm);
     f("semantics", self.semantics);
+    f("shards", self.shards);
   }
 };
 
@@ -95,6 +98,8 @@ struct ClipByBlockRms {
   static constexpr std::string_view name = "ClipByBlockRms";
   Threshold threshold = 1;
   Semantics semantics = Semantics::safe;
+  /// Of variables that are spread over ranks; Semantics::safe alone.
+  std::optional<Shards> shards{};
 
   using State = Norms;
   State init(const Variables& variables) const;
@@ -105,6 +110,7 @@ struct ClipByBlockRms {
   static void fields(Self& self, F&& f) {
     f("threshold", self.threshold);
     f("semantics", self.semantics);
+    f("shards", self.shards);
   }
 };
 

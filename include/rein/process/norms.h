@@ -24,10 +24,11 @@ struct Norms {
   std::vector<size_t> tasks;  // the first block of each task (small ones share one), and the end
   std::vector<double> of_block;
   std::vector<double> of_variable;  // 0 where the gradient is absent
+  std::vector<double> elements;     // of each variable; of all parts, once they are taken
   double order = 2;                 // p >= 1, or infinity: the largest element
 
   Partial parts;                // of the transform's own shards
-  std::vector<double> of_rank;  // for each part one of each rank
+  std::vector<double> of_rank;  // for each part one of each rank; then the elements of each
 
   Norms() = default;
   explicit Norms(const Variables& variables, double order = 2);
@@ -52,8 +53,8 @@ struct Norms {
   /// Copies what was taken, without what it was taken with; unless `to` holds norms.
   void leave_with(Norms* to) const;
 
-  /// Norms of parts become those of all parts; `take` does it.
-  void join(const Partial& parts_of_ranks);
+  /// Norms and elements of parts become those of all parts; `take` does it.
+  void join(const Partial& parts_of_ranks, const Layout& layout);
 };
 
 }  // namespace rein
