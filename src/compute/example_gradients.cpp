@@ -94,7 +94,7 @@ class ExampleSums {
     } else if (axes_of_sum(node)) {
       terms.parts.push_back(sign(part_of(v)));
     } else {
-      for (const Value& in : node.in) collect(in, negative != (node.op->name == "neg"), terms);
+      for (const Value& in : node.in) collect(in, negative != (node.op->sign_in_sums < 0), terms);
     }
   }
 

@@ -134,8 +134,7 @@ void ExampleMap::follow() {
   };
   std::vector<Examples> result(node.out.size(), {mixed});
   if (any(sum) && all(sum)) {
-    const std::string_view name = node.op->name;
-    if (name == "add" || name == "neg" || name == "reshape") result[0] = {sum};
+    if (node.op->sign_in_sums != 0) result[0] = {sum};
   } else if (node.op->examples && !any(mixed) && !any(sum)) {
     if (all(none))
       result.assign(node.out.size(), {});

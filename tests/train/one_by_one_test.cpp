@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "train/example_models.h"
 
@@ -58,6 +59,21 @@ struct OfShape {
   }
 };
 
+// Its gradient is the same op on a sum over examples.
+template <bool kSaysSo>
+struct Negative {
+  static constexpr std::string_view name = kSaysSo ? "test_negative" : "test_other_negative";
+  static constexpr int sign_in_sums = kSaysSo ? -1 : 0;
+  bool operator==(const Negative&) const = default;
+  Spec infer(Specs in) const { return in[0]; }
+  std::vector<Examples> examples(const BatchQuery& b) const { return {b.at[0]}; }
+  void forward(const Run&, Ins in, Outs out) const {
+    std::transform(in[0].as<double>(), in[0].as<double>() + in[0].size(), out[0].as<double>(),
+                   std::negate());
+  }
+  Cotangents vjp(const Backward& b) const { return {apply(Negative{}, {b.dy()}, Where::here())}; }
+};
+
 TEST(ExamplesOneByOne, WhereTheyCannotBeToldApartAndStepSaysWhy) {
   const auto loss = [](const Weights& w, Value x) {
     return reduce_sum(square(matmul(x, w.w)), {.axes = {1}}) + reduce_sum(x * w.v, {.axes = {1}});
@@ -75,6 +91,15 @@ TEST(ExamplesOneByOne, WhereTheyCannotBeToldApartAndStepSaysWhy) {
               return loss(w, apply(OfShape<true>{x.shape()}, {x}, Where::here()));
             }),
             "");
+  const auto with_negative = [](auto negative) {
+    return why_of([=](const Weights& w, Value x) {
+      const Value v = apply(negative, {x.graph().parameter(w.v)}, Where::here());
+      return reduce_sum(square(matmul(x, w.w)), {.axes = {1}}) + reduce_sum(x * v, {.axes = {1}});
+    });
+  };
+  EXPECT_EQ(with_negative(Negative<false>{}),
+            "variable 'v' is used where test_other_negative does not keep examples apart");
+  EXPECT_EQ(with_negative(Negative<true>{}), "");
   EXPECT_EQ(why_of([&](const Weights& w, Value x) {
               return loss(w, x) * stop_gradient(dropout(ones({{1}, x.dtype()}, x.graph()), 0));
             }),

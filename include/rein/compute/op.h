@@ -131,6 +131,8 @@ InvalidArgument rule_error(std::string_view op, std::string_view what, Specs got
 ///  - `std::vector<Examples> examples(const BatchQuery& b) const`: where they are in each result;
 ///    nothing if results mix them. Without it examples are lost track of, as they should be in an
 ///    op that draws random numbers;
+///  - `static constexpr int sign_in_sums`, 1 or -1: where all arguments are sums over examples, the
+///    result is one too, of the same numbers or of their negatives;
 ///  - `static constexpr bool attributes_are_shapes = true`, where they may follow the size of a
 ///    batch: examples are then kept apart whatever they are, by the shapes of the results alone;
 ///  - `std::optional<SequencePlace> locate(Ins in, Outs out) const`: after `forward` has made
@@ -154,6 +156,7 @@ struct OpRecord {
   std::string_view name;
   std::string_view no_gradient;  // empty: there is a rule
   bool attributes_are_shapes = false;
+  int sign_in_sums = 0;  // 0: sums are lost track of
   std::vector<Spec> (*infer)(const void* op, Specs in);
   void (*forward)(const void* op, const Run& run, Ins in, Outs out);
   Cotangents (*vjp)(const void* op, const Backward& b);
@@ -179,6 +182,7 @@ constexpr OpRecord make_record() {
   OpRecord r{};
   r.name = T::name;
   r.attributes_are_shapes = requires { requires T::attributes_are_shapes; };
+  if constexpr (requires { T::sign_in_sums; }) r.sign_in_sums = T::sign_in_sums;
   r.infer = [](const void* op, Specs in) {
     auto specs = static_cast<const T*>(op)->infer(in);
     if constexpr (std::same_as<decltype(specs), Spec>)

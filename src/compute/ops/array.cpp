@@ -11,6 +11,7 @@ namespace {
 
 struct Reshape {
   static constexpr std::string_view name = "reshape";
+  static constexpr int sign_in_sums = 1;
   static constexpr bool attributes_are_shapes = true;
   Shape shape;  // one size may be -1
   bool operator==(const Reshape&) const = default;

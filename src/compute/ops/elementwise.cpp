@@ -9,6 +9,7 @@ using kernels::Ternary;
 
 struct Add : BinaryOp<Binary::add> {
   static constexpr std::string_view name = "add";
+  static constexpr int sign_in_sums = 1;
   Cotangents vjp(const Backward& b) const { return sum_to_both(b, b.dy(), b.dy()); }
 };
 

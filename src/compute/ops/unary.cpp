@@ -8,6 +8,7 @@ using kernels::Unary;
 
 struct Neg : UnaryOp<Unary::neg> {
   static constexpr std::string_view name = "neg";
+  static constexpr int sign_in_sums = -1;
   Cotangents vjp(const Backward& b) const { return {neg(b.dy())}; }
 };
 
