@@ -26,9 +26,13 @@ Cut cut(int64_t m, int64_t n, int64_t k) {
   return {rows, (side + pieces * unit - 1) / (pieces * unit) * unit};
 }
 
-// Products with a transposed b are up to five times slower than others, worst with few rows. With
-// very few of them a copy of b would cost more than it saves.
-bool copies_b(Trans tb, int64_t m) { return tb == Trans::yes && m >= 16; }
+// Products with a transposed b are up to five times slower than others, worst with few rows: a copy
+// of b pays. Not with very few of them, and not where the copy leaves the caches: it then takes
+// longer (20 ms for 650 x 10,000) than all that the library loses by packing b once a piece (6 ms).
+bool copies_b(Trans tb, int64_t m, int64_t n, int64_t k) {
+  constexpr int64_t kInCache = int64_t{1} << 18;  // numbers
+  return tb == Trans::yes && m >= 16 && n * k <= kInCache;
+}
 
 }  // namespace
 
@@ -38,7 +42,7 @@ void gemm(ThreadTeam& team, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k,
           std::byte* scratch) noexcept {
   if (m == 0 || n == 0) return;
   constexpr int64_t kTransposedRows = 256;
-  if (copies_b(tb, m)) {
+  if (copies_b(tb, m, n, k)) {
     T* untransposed = reinterpret_cast<T*>(scratch);
     team.run_ranges(n, kTransposedRows, [&](int64_t from, int64_t to) {
       transpose(to - from, k, b + from * ldb, ldb, untransposed + from, n);
@@ -63,7 +67,7 @@ void gemm(ThreadTeam& team, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k,
 
 template <class T>
 size_t gemm_scratch_bytes(Trans tb, int64_t m, int64_t n, int64_t k) {
-  return copies_b(tb, m) ? static_cast<size_t>(n * k) * sizeof(T) : 0;
+  return copies_b(tb, m, n, k) ? static_cast<size_t>(n * k) * sizeof(T) : 0;
 }
 
 bool gemm_self_test(ThreadTeam& team) {
