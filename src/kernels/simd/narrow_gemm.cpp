@@ -68,9 +68,21 @@ void pack_columns(const Factor& b, const PackedSizes& s, int64_t block, Pair* to
   }
 }
 
-// Blocks of c that one task computes, along each side, and steps after which it turns to the next
-// block: what it reads then stays in the second-level cache.
-constexpr int64_t kTaskBlocks = 8, kChunk = 32;
+// Steps after which a task turns to its next block of c: what it reads then stays in the
+// second-level cache.
+constexpr int64_t kChunk = 32;
+
+// Blocks of c that one task computes, along each side: eight, or fewer where c is small and k long,
+// so that there are tasks for many threads, each worth handing over.
+int64_t task_blocks(const PackedSizes& s) {
+  constexpr int64_t kMost = 8, kTasks = 8, kWorthSharing = 64;  // blocks times steps
+  const int64_t rows = pieces_of(s.m, kBlock), columns = s.b_blocks();
+  int64_t side = kMost;
+  while (side > 1 && side * side * s.steps() > 4 * kWorthSharing &&
+         pieces_of(rows, side) * pieces_of(columns, side) < kTasks)
+    side /= 2;
+  return side;
+}
 
 struct Multiplication {
   const PackedSizes& s;
@@ -136,13 +148,12 @@ void Gemm(ThreadTeam& team, const ProductOptions& products, const PackedSizes& s
   team.run(s.a_blocks(), [&](int64_t i) HWY_ATTR { pack_rows(a, s, i, a_packed, a_low); });
   team.run(s.b_blocks(), [&](int64_t i) HWY_ATTR { pack_columns(b, s, i, b_packed, b_low); });
   const int64_t rows = pieces_of(s.m, kBlock), columns = s.b_blocks();
-  const int64_t row_tasks = pieces_of(rows, kTaskBlocks);
+  const int64_t side = task_blocks(s), row_tasks = pieces_of(rows, side);
   const Multiplication all{s, a_packed, b_packed, split, c, ldc};
-  team.run(row_tasks * pieces_of(columns, kTaskBlocks), [&](int64_t task) HWY_ATTR {
+  team.run(row_tasks * pieces_of(columns, side), [&](int64_t task) HWY_ATTR {
     TileUnit unit(products);
-    const int64_t row = task % row_tasks * kTaskBlocks, column = task / row_tasks * kTaskBlocks;
-    all.multiply(unit, row, std::min(rows, row + kTaskBlocks), column,
-                 std::min(columns, column + kTaskBlocks));
+    const int64_t row = task % row_tasks * side, column = task / row_tasks * side;
+    all.multiply(unit, row, std::min(rows, row + side), column, std::min(columns, column + side));
   });
 }
 
