@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <functional>
+#include <numeric>
 
 namespace rein {
 namespace {
@@ -110,15 +112,33 @@ void SlicesBuffer::append(const IndexedSlices& more) {
   join(slices_.indices, before.indices, more.indices);
 }
 
+// By row, stable, digit by digit: comparing rows would take longer than adding them.
+void SlicesBuffer::sort_order() {
+  constexpr int kBits = 11;
+  constexpr size_t kDigits = size_t{1} << kBits;
+  spare_order_.resize(order_.size());
+  const int64_t last = slices_.dense_shape[0] - 1;
+  for (int shift = 0; last >> shift > 0; shift += kBits) {
+    const auto digit = [&](const PlacedRow& r) {
+      return static_cast<size_t>(r.row >> shift) % kDigits;
+    };
+    std::array<size_t, kDigits + 1> starts{};
+    for (const PlacedRow& r : order_) ++starts[digit(r) + 1];
+    std::partial_sum(starts.begin(), starts.end(), starts.begin());
+    for (const PlacedRow& r : order_) spare_order_[starts[digit(r)]++] = r;
+    order_.swap(spare_order_);
+  }
+}
+
 void SlicesBuffer::merge_duplicates(ThreadTeam* team) {
   const auto rows = std::as_const(slices_.indices).flat<int64_t>();
   if (std::ranges::adjacent_find(rows, std::ranges::greater_equal{}) == rows.end()) return;
   order_.clear();
-  for (size_t k = 0; k < rows.size(); ++k) order_.emplace_back(rows[k], k);
-  std::ranges::sort(order_);
+  for (size_t k = 0; k < rows.size(); ++k) order_.push_back({rows[k], static_cast<int64_t>(k)});
+  sort_order();
   firsts_.clear();
   for (size_t i = 0; i < order_.size(); ++i)
-    if (i == 0 || order_[i].first != order_[i - 1].first) firsts_.push_back(i);
+    if (i == 0 || order_[i].row != order_[i - 1].row) firsts_.push_back(i);
   const auto count = static_cast<int64_t>(firsts_.size());
   firsts_.push_back(order_.size());
 
@@ -135,17 +155,17 @@ void SlicesBuffer::merge_duplicates(ThreadTeam* team) {
       for (int64_t row = begin; row < end; ++row) {
         const size_t first = firsts_[static_cast<size_t>(row)];
         const size_t last = firsts_[static_cast<size_t>(row) + 1];
-        indices[static_cast<size_t>(row)] = order_[first].first;
-        const auto at = [&](size_t i) {
-          return from + static_cast<int64_t>(order_[i].second) * width;
-        };
+        indices[static_cast<size_t>(row)] = order_[first].row;
+        const auto at = [&](size_t i) { return from + order_[i].place * width; };
         std::copy_n(at(first), width, to + row * width);
         for (size_t i = first + 1; i < last; ++i) add_row(to + row * width, at(i), width);
       }
     };
-    constexpr int64_t kElements = 16384;  // of one task
+    constexpr int64_t kElements = 16384;  // that one task reads
     if (team)
-      team->run_ranges(count, std::max<int64_t>(1, kElements / std::max<int64_t>(1, width)), merge);
+      team->run_ranges(
+          count, std::max<int64_t>(1, kElements * count / std::max<int64_t>(1, before.size())),
+          merge);
     else
       merge(0, count);
   });

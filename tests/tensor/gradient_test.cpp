@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
+
 #include "support/error_text.h"
 
 namespace rein {
@@ -32,6 +35,27 @@ TEST(MergeDuplicates, AddsInTheOrderInWhichTheyStood) {
   EXPECT_EQ(
       numbers<float>(merge_duplicates(slices({2, 2, 2}, {big, big, 1, -big, -big, 1})).values),
       (std::vector<float>{0, 1}));
+}
+
+TEST(MergeDuplicates, SortsRowsOfTallTables) {
+  constexpr int64_t kRows = 5'000'000, kCount = 4000;  // three digits of the sort
+  IndexedSlices s{Tensor({kCount, 1}, DType::float32), Tensor({kCount}, DType::int64), {kRows, 1}};
+  const auto rows = s.indices.flat<int64_t>();
+  const auto values = s.values.flat<float>();
+  std::map<int64_t, float> want;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    rows[i] = i % 4 == 3 ? rows[i / 2] : static_cast<int64_t>(i) * 1'234'577 % kRows;
+    values[i] = 1.0f / static_cast<float>(i + 1);
+    want[rows[i]] += values[i];  // in the order in which they stand
+  }
+  const auto merged = merge_duplicates(s);
+  std::map<int64_t, float> got;
+  const auto indices = numbers<int64_t>(merged.indices);
+  const auto sums = numbers<float>(merged.values);
+  EXPECT_TRUE(std::ranges::is_sorted(indices));
+  for (size_t i = 0; i < indices.size(); ++i) got[indices[i]] = sums[i];
+  EXPECT_EQ(got, want);
+  EXPECT_EQ(indices.size(), want.size());
 }
 
 TEST(MergeDuplicates, OfNothingIsNothing) {

@@ -46,13 +46,17 @@ class SlicesBuffer {
   struct Memory {
     Buffer values, indices;
   };
+  struct PlacedRow {
+    int64_t row, place;
+  };
+  void sort_order();
   // Makes `slices_` the first `count` rows of `memory`, which has room for `room` of them.
   void point_to(Memory& memory, int64_t count, int64_t room);
 
   IndexedSlices slices_;
-  Memory now_, spare_;                             // slices_ looks at `now_`
-  std::vector<std::pair<int64_t, size_t>> order_;  // row, where it stands
-  std::vector<size_t> firsts_;                     // in `order_`, of each row
+  Memory now_, spare_;  // slices_ looks at `now_`
+  std::vector<PlacedRow> order_, spare_order_;
+  std::vector<size_t> firsts_;  // in `order_`, of each row
 };
 
 /// The gradient of a loss with respect to one variable: absent (the loss does not depend on it), a
