@@ -17,7 +17,7 @@ for ((run = 0; run < runs; run++)); do
 done > "$results"
 
 python3 - "$results" <<'PY'
-import json, re, statistics, subprocess, sys
+import json, os, re, statistics, subprocess, sys
 
 runs = {}
 for line in open(sys.argv[1]):
@@ -29,7 +29,7 @@ def best(of, key):  # the fastest step, and the median of the runs' bests as the
 
 lscpu = subprocess.run(["lscpu"], capture_output=True, text=True).stdout
 cpu = re.search(r"Model name:\s*(.*)", lscpu)[1] + (" with AMX" if "amx_tile" in lscpu else "")
-head = f"`bench/steps.sh`, {cpu}, 2 cores;"
+head = f"`bench/steps.sh`, {cpu}, {len(os.sched_getaffinity(0))} cores;"
 lines = [f"{head} the fastest step, and the median of the shares of {len(runs['seed'][1])} runs:", "",
          "| shape | 1 thread, ms | share | 2 threads, ms | share | peak MB | allocations | first step after, ms |",
          "|---|---|---|---|---|---|---|---|"]

@@ -1,11 +1,12 @@
 #include "rein/base/thread_team.h"
 
 #include <sched.h>
+#include <unistd.h>
 #include <xmmintrin.h>
 
 #include <algorithm>
 #include <atomic>
-#include <system_error>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct ThreadTeam::Pool {
   explicit Pool(int size) : shares(static_cast<size_t>(size)) {}
 
   std::vector<std::thread> threads;
+  pid_t process = 0;  // where they run: a fork has none of them
   std::atomic<uint32_t> round{0};
   std::atomic<int> working{0};
   std::atomic<bool> busy{false};
@@ -73,6 +75,10 @@ ThreadTeam::ThreadTeam(int threads) : size_(threads > 0 ? threads : usable_threa
 
 ThreadTeam::~ThreadTeam() {
   if (!pool_) return;
+  if (!pool_->threads.empty() && pool_->process != getpid()) {
+    for (auto& thread : pool_->threads) thread.detach();
+    return;
+  }
   pool_->closing.store(true, std::memory_order_relaxed);
   pool_->round.fetch_add(1, std::memory_order_release);
   pool_->round.notify_all();
@@ -81,16 +87,18 @@ ThreadTeam::~ThreadTeam() {
 
 void ThreadTeam::share(int64_t n_tasks, void (*call)(void*, int64_t), void* task) {
   Pool& pool = *pool_;
-  if (pool.busy.exchange(true, std::memory_order_acquire)) {  // a second caller, or a nested one
+  const bool elsewhere = !pool.threads.empty() && pool.process != getpid();
+  if (elsewhere || pool.busy.exchange(true, std::memory_order_acquire)) {
     for (int64_t i = 0; i < n_tasks; ++i) call(task, i);
     return;
   }
   if (pool.threads.empty()) {
-    pool.threads.reserve(static_cast<size_t>(size_ - 1));
+    pool.process = getpid();
     try {
+      pool.threads.reserve(static_cast<size_t>(size_ - 1));
       for (int i = 1; i < size_; ++i)
         pool.threads.emplace_back([&pool, i] { pool.work(static_cast<size_t>(i)); });
-    } catch (const std::system_error&) {
+    } catch (const std::exception&) {
       // The system gives no more: those that are there do all the work, with the same results.
     }
   }

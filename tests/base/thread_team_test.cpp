@@ -1,9 +1,12 @@
 #include "rein/base/thread_team.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <xmmintrin.h>
 
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -134,6 +137,25 @@ TEST(ThreadTeam, OneTaskStaysWithItsCaller) {
   std::thread::id who;
   team.run(1, [&](int64_t) { who = std::this_thread::get_id(); });
   EXPECT_EQ(who, std::this_thread::get_id());
+}
+
+// The child has none of the team's threads: it used to wait for them for ever.
+TEST(ThreadTeam, AForkDoesItsWorkAlone) {
+  std::atomic<int> sum{0};
+  auto team = std::make_unique<ThreadTeam>(3);
+  const auto add = [&](int64_t i) { sum += static_cast<int>(i); };
+  team->run(10, add);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    alarm(20);
+    team->run(10, add);
+    team.reset();
+    _exit(sum == 90 ? 0 : 1);
+  }
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "status " << status;
 }
 
 TEST(ThreadTeam, ZeroMeansAllThatAreUsable) {

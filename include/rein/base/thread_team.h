@@ -16,8 +16,8 @@ namespace rein {
 ///     team.run(n_tiles, [&](int64_t tile) { sum[tile] = work_on(tile); });
 ///
 /// Threads start with the first task that needs them (fewer, if the system refuses some), and sleep
-/// when there is none. A team serves one caller at a time: a second caller, or a task that calls
-/// `run`, does its own work alone. Tasks must not throw.
+/// when there is none. A team serves one caller at a time: a second caller, a task that calls
+/// `run`, and a fork of the process do their own work alone. Tasks must not throw.
 class ThreadTeam final {
  public:
   /// `threads` = 0: as many as this process may use at once.

@@ -1,5 +1,6 @@
 // The LSTM in vector code, gates fused into the recurrent product. A group of rows goes through all
-// steps on its own: nobody waits for anybody inside the sequence.
+// steps on its own, and nobody waits for anybody inside the sequence, unless threads share the
+// units of each step (`shares_units`).
 #include "kernels/simd/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/simd/lstm.cpp"
@@ -25,8 +26,8 @@ bool shares_units(const ThreadTeam& team, const LstmSizes& s) {
 }
 
 // Whether x is multiplied for all steps ahead, a panel at a time: when its weights alone exceed the
-// second-level cache, they would have to come anew for each step. It changes no bit, for sums wait
-// in memory as they are.
+// second-level cache, they would have to come anew for each step. It changes no bit (but of a batch
+// of one row: see kTurns), for sums wait in memory as they are.
 bool multiplies_ahead(const LstmSizes& s) {
   return s.inputs * 4 * s.units * int64_t{sizeof(float)} > kSecondLevel;
 }

@@ -94,8 +94,8 @@ HWY_INLINE void multiply_in_turns(Vector (&sums)[R * W], const float* a, int64_t
 template <int R, int W>
 HWY_INLINE void multiply(Vector (&sums)[R * W], const float* a, int64_t row, int64_t step,
                          const float* b, int64_t n) {
-  if constexpr (kTurns < R, W >> 1)
-    return multiply_in_turns<R, W, kTurns<R, W>>(sums, a, row, step, b, n);
+  constexpr int turns = kTurns<R, W>;
+  if constexpr (turns > 1) return multiply_in_turns<R, W, turns>(sums, a, row, step, b, n);
   constexpr auto all = std::make_index_sequence<R * W>();
   constexpr auto rows = std::make_index_sequence<R>();
   constexpr auto columns = std::make_index_sequence<W>();
