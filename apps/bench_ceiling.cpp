@@ -2,9 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
-#include "bench_clock.h"
 #include "rein/base/error.h"
 #include "rein/kernels/gemm.h"
 #include "usage_error.h"
@@ -22,9 +19,8 @@ Ceiling::Ceiling(int threads) : team_(threads), work_(static_cast<size_t>(team_.
 }
 
 void Ceiling::measure() {
-  constexpr int kRepetitions = 8;
   team_.run(team_.size(), [](int64_t) {});  // wakes the threads
-  const double seconds = seconds_of([&] {
+  times_.measure([&] {
     team_.run(team_.size(), [&](int64_t thread) {
       Work& w = work_[static_cast<size_t>(thread)];
       for (int i = 0; i < kRepetitions; ++i)
@@ -32,8 +28,10 @@ void Ceiling::measure() {
                                   kK, w.b.data(), kN, 0, w.c.data(), kN);
     });
   });
-  const double gflop = 2e-9 * kM * kN * kK * kRepetitions * team_.size();
-  best_ = std::max(best_, gflop / seconds);
+}
+
+double Ceiling::gflops() const {
+  return 2e-9 * kM * kN * kK * kRepetitions * team_.size() / times_.steady();
 }
 
 }  // namespace rein::app

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "bench_clock.h"
 #include "rein/base/thread_team.h"
 
 namespace rein::app {
@@ -17,12 +18,13 @@ class Ceiling {
   explicit Ceiling(int threads);
 
   void measure();
-  /// The fastest that all threads together have multiplied so far.
-  double gflops() const { return best_; }
+  /// How fast all threads together multiply, of all measurements (`Times::steady`).
+  double gflops() const;
   int threads() const { return team_.size(); }
 
  private:
   static constexpr int64_t kM = 128, kN = 512, kK = 128;
+  static constexpr int kRepetitions = 8;
   struct Work {
     std::vector<float> a = std::vector<float>(kM * kK, 0.5f);
     std::vector<float> b = std::vector<float>(kK * kN, 0.25f);
@@ -30,7 +32,7 @@ class Ceiling {
   };
   ThreadTeam team_;
   std::vector<Work> work_;
-  double best_ = 0;
+  Times times_;  // of kRepetitions products on each thread
 };
 
 }  // namespace rein::app

@@ -118,7 +118,7 @@ class Bench {
     });
   }
 
-  // All against the same ceiling: the best of the whole run.
+  // All against the same ceiling: that of the whole run.
   std::vector<KernelTime> results() {
     for (KernelTime& r : results_) r.share = r.gflops / ceiling_.gflops();
     return std::move(results_);
@@ -135,7 +135,7 @@ class Bench {
       ceiling_.measure();
       times.measure(call);
     }
-    return times.least();
+    return times.steady();
   }
 
   template <class F>

@@ -119,7 +119,7 @@ StepBench bench_step(const StepBenchSettings& settings) {
   result.ms_min = 1e3 * times.least();
   result.ms_median = 1e3 * times.median();
   result.gflop = gflop_of(shape);
-  result.gflops = result.gflop / times.least();
+  result.gflops = result.gflop / times.steady();
   result.ceiling_gflops = ceiling.gflops();
   result.share = result.gflops / result.ceiling_gflops;
   result.peak_mb = peak_megabytes();

@@ -34,12 +34,11 @@ struct StepBench {
   std::string one_by_one_because;  // where examples were to be clipped together, and were not
   int threads = 0, callers = 1;
   double ms_min = 0, ms_median = 0;
-  double gflop = 0;   // really needed by a step's products
-  double gflops = 0;  // of the fastest step, a second
-  double ceiling_gflops =
-      0;               // of products 128 x 512 x 128, one on each thread, in the same process
-  double share = 0;    // gflops / ceiling_gflops
-  double peak_mb = 0;  // resident memory of the process
+  double gflop = 0;           // really needed by a step's products
+  double gflops = 0;          // of the fastest step, a second
+  double ceiling_gflops = 0;  // of products in the same process, see Ceiling
+  double share = 0;           // gflops / ceiling_gflops
+  double peak_mb = 0;         // resident memory of the process
   double start_ms =
       0;  // processor time from the start of the process to the end of step 1, but for data
   int64_t allocations = 0;             // calls of operator new in a step, once warm

@@ -13,6 +13,7 @@ clips=(none value:5 value:1e-4 norm:5 norm:1e-3 average:5 rms:5 global:5 max_cha
 rules=(adamw amsgrad adamax nadam radam sgd momentum rmsprop adagrad adadelta ftrl lion rprop lamb lars adafactor
   schedule_free)
 
+commit=$(git describe --always --dirty)
 results=$(mktemp)
 trap 'rm -f "$results"' EXIT
 measure() {
@@ -26,8 +27,8 @@ measure() {
   for rule in "${rules[@]}"; do measure global:5 "$rule"; done
 } > "$results"
 
-python3 - "$results" <<'PY'
-import json, re, subprocess, sys
+python3 - "$results" "$commit" <<'PY'
+import datetime, json, re, subprocess, sys
 
 runs = {}
 for line in open(sys.argv[1]):
@@ -37,7 +38,7 @@ for line in open(sys.argv[1]):
 lscpu = subprocess.run(["lscpu"], capture_output=True, text=True).stdout
 cpu = re.search(r"Model name:\s*(.*)", lscpu)[1] + (" with AMX" if "amx_tile" in lscpu else "")
 least = runs["global:5", "adam"]
-lines = [f"`bench/optimizers.sh`, {cpu}; the fastest step:", "",
+lines = [f"`bench/optimizers.sh`, {cpu}, {datetime.date.today()}, commit {sys.argv[2]}; the fastest step:", "",
          "| clip | rule | bytes a parameter | 1 thread, ms | to the first | share | 2 threads, ms | to the first | share |",
          "|---|---|---|---|---|---|---|---|---|"]
 for (clip, rule), threads in runs.items():

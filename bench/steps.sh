@@ -8,6 +8,7 @@ runs=${1:-5}
 rein=build/release/bin/rein
 [ -x "$rein" ] || { echo "bench/steps.sh: no $rein; run scripts/build.sh release first" >&2; exit 1; }
 
+commit=$(git describe --always --dirty)
 results=$(mktemp)
 trap 'rm -f "$results"' EXIT
 for ((run = 0; run < runs; run++)); do
@@ -16,25 +17,26 @@ for ((run = 0; run < runs; run++)); do
   done
 done > "$results"
 
-python3 - "$results" <<'PY'
-import json, os, re, statistics, subprocess, sys
+python3 - "$results" "$commit" <<'PY'
+import datetime, json, os, re, subprocess, sys
 
 runs = {}
 for line in open(sys.argv[1]):
     run = json.loads(line)
     runs.setdefault(run["shape"], {}).setdefault(run["threads"], []).append(run)
 
-def best(of, key):  # the fastest step, and the median of the runs' bests as the share
-    return min(r["ms_min"] for r in of), statistics.median(r[key] for r in of)
+def middle(of):  # of several runs the one in the middle: the time of its fast steps, and their share
+    run = sorted(of, key=lambda r: r["share"])[len(of) // 2]
+    return 1e3 * run["gflop"] / run["gflops"], run["share"]
 
 lscpu = subprocess.run(["lscpu"], capture_output=True, text=True).stdout
 cpu = re.search(r"Model name:\s*(.*)", lscpu)[1] + (" with AMX" if "amx_tile" in lscpu else "")
 head = f"`bench/steps.sh`, {cpu}, {len(os.sched_getaffinity(0))} cores;"
-lines = [f"{head} the fastest step, and the median of the shares of {len(runs['seed'][1])} runs:", "",
+lines = [f"{head} {datetime.date.today()}, commit {sys.argv[2]}: fast steps and their share, of {len(runs['seed'][1])} runs the one in the middle:", "",
          "| shape | 1 thread, ms | share | 2 threads, ms | share | peak MB | allocations | first step after, ms |",
          "|---|---|---|---|---|---|---|---|"]
 for shape, threads in runs.items():
-    one, two = (best(threads[t], "share") for t in (1, 2))
+    one, two = (middle(threads[t]) for t in (1, 2))
     peak = max(r["peak_mb"] for r in threads[1])
     allocations = max(r["allocations"] for t in (1, 2) for r in threads[t])
     start = min(r["start_ms"] for r in threads[1])
