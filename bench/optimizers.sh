@@ -13,7 +13,8 @@ clips=(none value:5 value:1e-4 norm:5 norm:1e-3 average:5 rms:5 global:5 max_cha
 rules=(adamw amsgrad adamax nadam radam sgd momentum rmsprop adagrad adadelta ftrl lion rprop lamb lars adafactor
   schedule_free)
 
-commit=$(git describe --always --dirty)
+commit=$(git describe --always)
+git diff --quiet HEAD -- src include apps || commit+=-dirty
 results=$(mktemp)
 trap 'rm -f "$results"' EXIT
 measure() {

@@ -8,7 +8,8 @@ runs=${1:-5}
 rein=build/release/bin/rein
 [ -x "$rein" ] || { echo "bench/steps.sh: no $rein; run scripts/build.sh release first" >&2; exit 1; }
 
-commit=$(git describe --always --dirty)
+commit=$(git describe --always)
+git diff --quiet HEAD -- src include apps || commit+=-dirty
 results=$(mktemp)
 trap 'rm -f "$results"' EXIT
 for ((run = 0; run < runs; run++)); do

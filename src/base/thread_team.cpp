@@ -1,6 +1,5 @@
 #include "rein/base/thread_team.h"
 
-#include <sched.h>
 #include <unistd.h>
 #include <xmmintrin.h>
 
@@ -13,58 +12,90 @@
 namespace rein {
 
 // Each thread has a run of the tasks to begin with, handed out by a counter, and takes from those
-// of the others when it has no more. A round is published by raising `round`; workers that see it
-// take task numbers until none is left, then report. Between rounds they spin for a moment (the
-// next layer is usually microseconds away), then sleep.
+// of the others when it has no more. A round calls no more threads than it has tasks, each by its
+// own `calls`. A thread that comes enters by `gate`, which the caller shuts when no task is left:
+// who comes too late, because another process holds its core, is not waited for. Between rounds
+// workers spin for a moment (the next layer is usually microseconds away), then sleep.
 struct ThreadTeam::Pool {
-  struct alignas(64) Share {
+  struct alignas(64) Member {
+    std::atomic<uint32_t> calls{0};
     std::atomic<int64_t> next{0};
     int64_t end = 0;
   };
+  static constexpr uint32_t kOpen = 1U << 31;  // the rest of `gate` counts workers inside
+  static constexpr int kSpins = 4000;
 
-  explicit Pool(int size) : shares(static_cast<size_t>(size)) {}
+  explicit Pool(int size) : members(static_cast<size_t>(size)) {}
 
   std::vector<std::thread> threads;
   pid_t process = 0;  // where they run: a fork has none of them
-  std::atomic<uint32_t> round{0};
-  std::atomic<int> working{0};
   std::atomic<bool> busy{false};
   std::atomic<bool> closing{false};
-  std::vector<Share> shares;
+  alignas(64) std::atomic<uint32_t> gate{0};
+  std::vector<Member> members;  // the first is the caller
+
+  // Of the round; written while the gate is shut and nobody inside.
+  size_t crew = 0;  // members that have tasks of their own
   void (*call)(void*, int64_t) = nullptr;
   void* task = nullptr;
   unsigned float_mode = 0;  // of the caller: rounding, denormals
 
-  // The first thread, the caller's, has the first task.
   void deal(int64_t n_tasks) {
-    const auto size = static_cast<int64_t>(shares.size());
+    crew = static_cast<size_t>(std::min<int64_t>(n_tasks, std::ssize(members)));
+    const auto size = static_cast<int64_t>(crew);
     for (int64_t k = 0, begin = 0; k < size; ++k) {
-      Share& share = shares[static_cast<size_t>(k)];
-      share.next.store(begin, std::memory_order_relaxed);
-      begin = share.end = (n_tasks * (k + 1) + size - 1) / size;
+      Member& member = members[static_cast<size_t>(k)];
+      member.next.store(begin, std::memory_order_relaxed);
+      begin = member.end = (n_tasks * (k + 1) + size - 1) / size;
     }
   }
 
   void take_tasks(size_t own) {
-    for (size_t k = 0; k < shares.size(); ++k) {
-      Share& share = shares[(own + k) % shares.size()];
-      if (share.next.load(std::memory_order_relaxed) >= share.end) continue;
-      for (int64_t i; (i = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;)
+    for (size_t k = 0; k < crew; ++k) {
+      Member& member = members[(own + k) % crew];
+      if (member.next.load(std::memory_order_relaxed) >= member.end) continue;
+      for (int64_t i; (i = member.next.fetch_add(1, std::memory_order_relaxed)) < member.end;)
         call(task, i);
     }
   }
 
+  void wake(size_t member) {
+    members[member].calls.fetch_add(1, std::memory_order_release);
+    members[member].calls.notify_one();
+  }
+
+  bool enter() {
+    uint32_t inside = gate.load(std::memory_order_relaxed);
+    while (inside & kOpen)
+      if (gate.compare_exchange_weak(inside, inside + 1, std::memory_order_acquire)) return true;
+    return false;
+  }
+
+  void leave() {
+    if (gate.fetch_sub(1, std::memory_order_release) == 1) gate.notify_one();
+  }
+
+  void shut_and_wait() {
+    gate.fetch_and(~kOpen, std::memory_order_relaxed);
+    for (int spin = 0; spin < kSpins && gate.load(std::memory_order_acquire) != 0; ++spin)
+      __builtin_ia32_pause();
+    for (uint32_t inside; (inside = gate.load(std::memory_order_acquire)) != 0;)
+      gate.wait(inside, std::memory_order_acquire);
+  }
+
   void work(size_t own) {
+    const std::atomic<uint32_t>& calls = members[own].calls;
     uint32_t seen = 0;
     for (;;) {
-      for (int spin = 0; spin < 4000 && round.load(std::memory_order_acquire) == seen; ++spin)
+      for (int spin = 0; spin < kSpins && calls.load(std::memory_order_acquire) == seen; ++spin)
         __builtin_ia32_pause();
-      round.wait(seen, std::memory_order_acquire);
-      seen = round.load(std::memory_order_acquire);
+      calls.wait(seen, std::memory_order_acquire);
+      seen = calls.load(std::memory_order_acquire);
       if (closing.load(std::memory_order_relaxed)) return;
+      if (!enter()) continue;
       _mm_setcsr(float_mode);
       take_tasks(own);
-      if (working.fetch_sub(1, std::memory_order_acq_rel) == 1) working.notify_one();
+      leave();
     }
   }
 };
@@ -80,8 +111,7 @@ ThreadTeam::~ThreadTeam() {
     return;
   }
   pool_->closing.store(true, std::memory_order_relaxed);
-  pool_->round.fetch_add(1, std::memory_order_release);
-  pool_->round.notify_all();
+  for (size_t i = 1; i <= pool_->threads.size(); ++i) pool_->wake(i);
   for (auto& thread : pool_->threads) thread.join();
 }
 
@@ -106,22 +136,11 @@ void ThreadTeam::share(int64_t n_tasks, void (*call)(void*, int64_t), void* task
   pool.call = call;
   pool.task = task;
   pool.float_mode = _mm_getcsr();
-  pool.working.store(static_cast<int>(pool.threads.size()), std::memory_order_relaxed);
-  pool.round.fetch_add(1, std::memory_order_release);
-  pool.round.notify_all();
+  pool.gate.store(Pool::kOpen, std::memory_order_release);
+  for (size_t i = 1; i < std::min(pool.crew, pool.threads.size() + 1); ++i) pool.wake(i);
   pool.take_tasks(0);
-  for (int spin = 0; spin < 4000 && pool.working.load(std::memory_order_acquire) != 0; ++spin)
-    __builtin_ia32_pause();
-  for (int left; (left = pool.working.load(std::memory_order_acquire)) != 0;)
-    pool.working.wait(left, std::memory_order_acquire);
+  pool.shut_and_wait();
   pool.busy.store(false, std::memory_order_release);
-}
-
-int usable_threads() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
 }  // namespace rein

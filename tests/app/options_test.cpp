@@ -185,6 +185,18 @@ TEST(Options, BenchPrintsOneObject) {
     EXPECT_GT(json["phases"].value(phase, 0.0), 0) << phase;
 }
 
+#ifndef REIN_SANITIZED  // sanitizers keep memory of their own
+TEST(Options, AStepOfSeedTakesLessThan48Megabytes) {
+  TemporaryFolder folder;
+  const Finished f =
+      rein(folder, {"bench", "step", "--shape=seed", "--threads=1", "--seconds=0", "--json"});
+  EXPECT_EQ(f.code, 0) << f.err;
+  const auto json = nlohmann::json::parse(f.out);
+  EXPECT_LT(json["peak_mb"], 48);
+  EXPECT_EQ(json["allocations"], 0);
+}
+#endif
+
 TEST(Options, BenchClipsEachExample) {
   TemporaryFolder folder;
   const auto phases = [&](const char* way) {

@@ -140,6 +140,18 @@ TEST(ThreadTeam, OneTaskStaysWithItsCaller) {
 }
 
 // The child has none of the team's threads: it used to wait for them for ever.
+TEST(ThreadTeam, ARoundCallsNoMoreThreadsThanItHasTasks) {
+  ThreadTeam team(8);
+  std::mutex mutex;
+  std::set<std::thread::id> seen;
+  for (int round = 0; round < 2000; ++round)
+    team.run(2, [&](int64_t) {
+      const std::lock_guard lock(mutex);
+      seen.insert(std::this_thread::get_id());
+    });
+  EXPECT_LE(seen.size(), 2U);
+}
+
 TEST(ThreadTeam, AForkDoesItsWorkAlone) {
   std::atomic<int> sum{0};
   auto team = std::make_unique<ThreadTeam>(3);

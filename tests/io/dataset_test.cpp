@@ -5,7 +5,7 @@
 #include <map>
 #include <set>
 
-#include "io/temporary_folder.h"
+#include "support/temporary_folder.h"
 
 namespace rein {
 namespace {

@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
-#include "io/temporary_folder.h"
 #include "rein/base/error.h"
 #include "rein/data/images.h"
+#include "support/temporary_folder.h"
 
 namespace rein {
 namespace {

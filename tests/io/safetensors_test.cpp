@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "io/temporary_folder.h"
 #include "rein/io/file.h"
+#include "support/temporary_folder.h"
 
 namespace rein {
 namespace {

@@ -5,9 +5,9 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "io/temporary_folder.h"
 #include "rein/base/error.h"
 #include "rein/io/json_lines.h"
+#include "support/temporary_folder.h"
 
 namespace rein {
 namespace {

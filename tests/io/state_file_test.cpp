@@ -7,8 +7,8 @@
 #include <cstring>
 #include <limits>
 
-#include "io/temporary_folder.h"
 #include "rein/io/safetensors.h"
+#include "support/temporary_folder.h"
 
 namespace rein {
 namespace {

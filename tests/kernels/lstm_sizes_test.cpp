@@ -87,6 +87,16 @@ TEST(LstmOfEverySize, FewRowsAndNarrowLayers) {
       check({.steps = 3, .batch = batch, .inputs = 1 + (units + batch) % 5, .units = units});
 }
 
+// Where x is multiplied ahead, where threads share units though there are rows enough, and where
+// weights' gradients are summed in three pieces.
+TEST(LstmOfEverySize, WeightsBeyondTheSecondLevelCache) {
+  Checker check;
+  check({.steps = 2, .batch = 3, .inputs = 900, .units = 300});
+  check({.steps = 1, .batch = 50, .inputs = 700, .units = 390});
+  check({.steps = 2, .batch = 25, .inputs = 3, .units = 300});
+  check({.steps = 30, .batch = 50, .inputs = 400, .units = 20});
+}
+
 TEST(LstmOfEverySize, OnEveryTarget) {
   for_each_target([](const char* target) {
     SCOPED_TRACE(target);

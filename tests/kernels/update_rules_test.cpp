@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <functional>
+#include <span>
 
 #include "kernels/each_target.h"
+#include "kernels/guarded.h"
 #include "kernels/special_numbers.h"
 #include "rein/kernels/update.h"
 
@@ -15,8 +17,8 @@ namespace {
 constexpr size_t kLongest = 70;  // more than four vectors of AVX-512
 
 using Arrays = std::vector<std::vector<float>>;
-/// A step on arrays that all begin at an offset.
-using Kernel = std::function<void(Arrays& x, size_t at, size_t n)>;
+using Pointers = std::vector<float*>;
+using Kernel = std::function<void(const Pointers& x, size_t n)>;
 
 struct Step {
   const char* name;
@@ -66,59 +68,51 @@ constexpr float f32(double x) { return static_cast<float>(x); }
 // A plain step from what it makes of the numbers of one place.
 template <size_t... kArrays, class F>
 Kernel one_by_one(F f) {
-  return [f](Arrays& x, size_t at, size_t n) {
-    for (size_t i = at; i < at + n; ++i) f(x[kArrays][i]...);
+  return [f](const Pointers& x, size_t n) {
+    for (size_t i = 0; i < n; ++i) f(x[kArrays][i]...);
   };
 }
 
 // Steps that are one text for all instruction sets; their twins stand here.
 std::vector<Step> loops() {
   return {
-      {"adamax", 3,
-       [](Arrays& x, size_t at, size_t n) { adamax(&x[0][at], &x[1][at], &x[2][at], kAdamax, n); },
+      {"adamax", 3, [](const Pointers& x, size_t n) { adamax(x[0], x[1], x[2], kAdamax, n); },
        one_by_one<0, 1, 2>([](float& d, float& m, float& u) {
          m = f32(0.9) * m + f32(0.1) * d;
          const float decayed = f32(0.99) * u, fresh = std::abs(d) + f32(1e-3);
          u = decayed < fresh ? fresh : decayed;  // the decayed where either is NaN
          d = -0.5f * m / (u + f32(1e-2));
        })},
-      {"nadam", 3,
-       [](Arrays& x, size_t at, size_t n) { nadam(&x[0][at], &x[1][at], &x[2][at], kNadam, n); },
+      {"nadam", 3, [](const Pointers& x, size_t n) { nadam(x[0], x[1], x[2], kNadam, n); },
        one_by_one<0, 1, 2>([](float& d, float& m, float& v) {
          m = f32(0.9) * m + f32(0.1) * d;
          v = f32(0.999) * v + f32(0.001) * (d * d);
          d = (f32(-0.3) * m + f32(-0.2) * d) / (std::sqrt(v) * 1.5f + f32(1e-8));
        })},
-      {"rmsprop", 2, [](Arrays& x, size_t at, size_t n) { rmsprop(&x[0][at], &x[1][at], kRms, n); },
+      {"rmsprop", 2, [](const Pointers& x, size_t n) { rmsprop(x[0], x[1], kRms, n); },
        one_by_one<0, 1>([](float& d, float& s) {
          s = f32(0.9) * s + f32(0.1) * (d * d);
          d = -0.5f * (d / (std::sqrt(s + f32(1e-3)) + f32(1e-2)));
        })},
       {"centered rmsprop", 3,
-       [](Arrays& x, size_t at, size_t n) {
-         centered_rmsprop(&x[0][at], &x[1][at], &x[2][at], kRms, n);
-       },
+       [](const Pointers& x, size_t n) { centered_rmsprop(x[0], x[1], x[2], kRms, n); },
        one_by_one<0, 1, 2>([](float& d, float& s, float& mean) {
          s = f32(0.9) * s + f32(0.1) * (d * d);
          mean = f32(0.9) * mean + f32(0.1) * d;
          d = -0.5f * (d / (std::sqrt(s - mean * mean + f32(1e-3)) + f32(1e-2)));
        })},
-      {"adagrad", 2,
-       [](Arrays& x, size_t at, size_t n) { adagrad(&x[0][at], &x[1][at], kAdagrad, n); },
+      {"adagrad", 2, [](const Pointers& x, size_t n) { adagrad(x[0], x[1], kAdagrad, n); },
        one_by_one<0, 1>([](float& d, float& s) {
          s += d * d;
          d = -0.5f * d / (std::sqrt(s) + f32(1e-2));
        })},
       {"adagrad that rests at 0", 2,
-       [](Arrays& x, size_t at, size_t n) { adagrad(&x[0][at], &x[1][at], kRestingAdagrad, n); },
+       [](const Pointers& x, size_t n) { adagrad(x[0], x[1], kRestingAdagrad, n); },
        one_by_one<0, 1>([](float& d, float& s) {
          s += d * d;
          d = s == 0 ? 0 : -0.5f * d / std::sqrt(s);
        })},
-      {"adadelta", 3,
-       [](Arrays& x, size_t at, size_t n) {
-         adadelta(&x[0][at], &x[1][at], &x[2][at], kAdadelta, n);
-       },
+      {"adadelta", 3, [](const Pointers& x, size_t n) { adadelta(x[0], x[1], x[2], kAdadelta, n); },
        one_by_one<0, 1, 2>([](float& d, float& s, float& step) {
          const float rho = f32(0.9), fresh = f32(0.1), epsilon = f32(1e-3);
          s = rho * s + fresh * (d * d);
@@ -127,9 +121,7 @@ std::vector<Step> loops() {
          d = f32(-0.5) * u;
        })},
       {"schedule free", 4,
-       [](Arrays& x, size_t at, size_t n) {
-         schedule_free(&x[0][at], &x[1][at], &x[2][at], &x[3][at], kScheduleFree, n);
-       },
+       [](const Pointers& x, size_t n) { schedule_free(x[0], x[1], x[2], x[3], kScheduleFree, n); },
        one_by_one<0, 1, 2, 3>([](float& d, float& z, float& v, float y) {
          v = f32(0.999) * v + f32(0.001) * (d * d);
          const float u = d / (std::sqrt(v) * 1.5f + f32(1e-8)) + f32(0.1) * y;
@@ -141,17 +133,16 @@ std::vector<Step> loops() {
 
 // The update in one pass against its parts.
 Step adam_in_one(const char* name, double factor) {
-  return {name, 4,
-          [=](Arrays& x, size_t at, size_t n) {
-            adam_update(&x[0][at], factor, &x[3][at], &x[1][at], &x[2][at], kAdam, n);
-          },
-          [=](Arrays& x, size_t at, size_t n) {
-            std::vector<float> d(n + 1);
-            scale_into(&x[0][at], factor, d.data(), n);
-            adam(d.data(), &x[1][at], &x[2][at], kAdam, n);
-            add_into(&x[3][at], d.data(), n);
-          },
-          0};
+  return {
+      name, 4,
+      [=](const Pointers& x, size_t n) { adam_update(x[0], factor, x[3], x[1], x[2], kAdam, n); },
+      [=](const Pointers& x, size_t n) {
+        std::vector<float> d(n + 1);
+        scale_into(x[0], factor, d.data(), n);
+        adam(d.data(), x[1], x[2], kAdam, n);
+        add_into(x[3], d.data(), n);
+      },
+      0};
 }
 
 std::vector<Step> steps() {
@@ -159,45 +150,22 @@ std::vector<Step> steps() {
   const std::vector<Step> vectors = {
       adam_in_one("adam in one", 0.37),
       adam_in_one("adam in one, a factor that is no normal float", 1e-41),
-      {"combine", 3,
-       [](Arrays& x, size_t at, size_t n) {
-         combine(0.3, &x[0][at], -1.7, &x[1][at], &x[2][at], n);
-       },
-       [](Arrays& x, size_t at, size_t n) {
-         ref::combine(0.3, &x[0][at], -1.7, &x[1][at], &x[2][at], n);
-       }},
+      {"combine", 3, [](const Pointers& x, size_t n) { combine(0.3, x[0], -1.7, x[1], x[2], n); },
+       [](const Pointers& x, size_t n) { ref::combine(0.3, x[0], -1.7, x[1], x[2], n); }},
       {"combine in place", 2,
-       [](Arrays& x, size_t at, size_t n) { combine(1, &x[0][at], -1.7, &x[1][at], &x[0][at], n); },
-       [](Arrays& x, size_t at, size_t n) {
-         ref::combine(1, &x[0][at], -1.7, &x[1][at], &x[0][at], n);
-       }},
-      {"adam", 3,
-       [](Arrays& x, size_t at, size_t n) { adam(&x[0][at], &x[1][at], &x[2][at], kAdam, n); },
-       [](Arrays& x, size_t at, size_t n) {
-         ref::adam(&x[0][at], &x[1][at], &x[2][at], kAdam, n);
-       }},
+       [](const Pointers& x, size_t n) { combine(1, x[0], -1.7, x[1], x[0], n); },
+       [](const Pointers& x, size_t n) { ref::combine(1, x[0], -1.7, x[1], x[0], n); }},
+      {"adam", 3, [](const Pointers& x, size_t n) { adam(x[0], x[1], x[2], kAdam, n); },
+       [](const Pointers& x, size_t n) { ref::adam(x[0], x[1], x[2], kAdam, n); }},
       {"amsgrad", 4,
-       [](Arrays& x, size_t at, size_t n) {
-         amsgrad(&x[0][at], &x[1][at], &x[2][at], &x[3][at], kAdam, 1.25, n);
-       },
-       [](Arrays& x, size_t at, size_t n) {
-         ref::amsgrad(&x[0][at], &x[1][at], &x[2][at], &x[3][at], kAdam, 1.25, n);
-       }},
-      {"lion", 2, [](Arrays& x, size_t at, size_t n) { lion(&x[0][at], &x[1][at], kLion, n); },
-       [](Arrays& x, size_t at, size_t n) { ref::lion(&x[0][at], &x[1][at], kLion, n); }},
-      {"rprop", 3,
-       [](Arrays& x, size_t at, size_t n) { rprop(&x[0][at], &x[1][at], &x[2][at], kRprop, n); },
-       [](Arrays& x, size_t at, size_t n) {
-         ref::rprop(&x[0][at], &x[1][at], &x[2][at], kRprop, n);
-       },
-       0},
-      {"ftrl", 4,
-       [](Arrays& x, size_t at, size_t n) {
-         ftrl(&x[0][at], &x[1][at], &x[2][at], &x[3][at], kFtrl, n);
-       },
-       [](Arrays& x, size_t at, size_t n) {
-         ref::ftrl(&x[0][at], &x[1][at], &x[2][at], &x[3][at], kFtrl, n);
-       }},
+       [](const Pointers& x, size_t n) { amsgrad(x[0], x[1], x[2], x[3], kAdam, 1.25, n); },
+       [](const Pointers& x, size_t n) { ref::amsgrad(x[0], x[1], x[2], x[3], kAdam, 1.25, n); }},
+      {"lion", 2, [](const Pointers& x, size_t n) { lion(x[0], x[1], kLion, n); },
+       [](const Pointers& x, size_t n) { ref::lion(x[0], x[1], kLion, n); }},
+      {"rprop", 3, [](const Pointers& x, size_t n) { rprop(x[0], x[1], x[2], kRprop, n); },
+       [](const Pointers& x, size_t n) { ref::rprop(x[0], x[1], x[2], kRprop, n); }, 0},
+      {"ftrl", 4, [](const Pointers& x, size_t n) { ftrl(x[0], x[1], x[2], x[3], kFtrl, n); },
+       [](const Pointers& x, size_t n) { ref::ftrl(x[0], x[1], x[2], x[3], kFtrl, n); }},
   };
   all.insert(all.end(), vectors.begin(), vectors.end());
   return all;
@@ -222,7 +190,14 @@ Arrays arrays_of(const Step& step, size_t n) {
   return x;
 }
 
-void expect_near(const std::vector<float>& got, const std::vector<float>& want, double tolerance) {
+Pointers pointers_to(Arrays& x, size_t at = 0) {
+  Pointers pointers;
+  for (std::vector<float>& array : x) pointers.push_back(array.data() + at);
+  return pointers;
+}
+
+template <class Array>
+void expect_near(const Array& got, std::span<const float> want, double tolerance) {
   for (size_t i = 0; i < want.size(); ++i) {
     if (std::isnan(want[i]))
       EXPECT_TRUE(std::isnan(got[i])) << i << ": " << got[i];
@@ -233,18 +208,31 @@ void expect_near(const std::vector<float>& got, const std::vector<float>& want, 
   }
 }
 
+// Fast beside memory that cannot be touched, plain in the open.
+template <Guard kSide>
+void compare(const Step& step, size_t n) {
+  Arrays plain = arrays_of(step, n);
+  std::vector<Guarded<float, kSide>> fast;
+  Pointers pointers;
+  for (const std::vector<float>& array : plain) {
+    fast.emplace_back(std::span(array).first(n));
+    pointers.push_back(fast.back().data());
+  }
+  step.fast(pointers, n);
+  step.plain(pointers_to(plain), n);
+  for (size_t k = 0; k < step.arrays; ++k) {
+    expect_near(fast[k], std::span(plain[k]).first(n), step.tolerance);
+    EXPECT_TRUE(fast[k].intact()) << k;
+  }
+}
+
 TEST(RuleSteps, AgreeWithTheirPlainTwins) {
   for_each_target([](const char* target) {
     for (const Step& step : steps())
       for (size_t n = 0; n <= kLongest; ++n) {
         SCOPED_TRACE(testing::Message() << target << ", " << step.name << ", n " << n);
-        Arrays fast = arrays_of(step, n), plain = fast;
-        step.fast(fast, 0, n);
-        step.plain(plain, 0, n);
-        for (size_t k = 0; k < step.arrays; ++k) {
-          expect_near(fast[k], plain[k], step.tolerance);
-          EXPECT_EQ(fast[k][n], kGuard);
-        }
+        compare<Guard::end>(step, n);
+        compare<Guard::begin>(step, n);
       }
   });
 }
@@ -255,8 +243,8 @@ TEST(RuleSteps, AnElementsBitsDoNotDependOnItsPlace) {
       SCOPED_TRACE(testing::Message() << target << ", " << step.name);
       constexpr size_t n = 67;
       Arrays whole = arrays_of(step, n), single = whole;
-      step.fast(whole, 0, n);
-      for (size_t i = 0; i < n; ++i) step.fast(single, i, 1);
+      step.fast(pointers_to(whole), n);
+      for (size_t i = 0; i < n; ++i) step.fast(pointers_to(single, i), 1);
       for (size_t k = 0; k < step.arrays; ++k) expect_same_bits(whole[k], single[k], n);
     }
   });
@@ -268,7 +256,7 @@ TEST(RuleSteps, LoopsGiveTheSameBitsOnAllInstructionSets) {
     std::vector<Arrays> results;
     for_each_target([&](const char*) {
       results.push_back(arrays_of(step, n));
-      step.fast(results.back(), 0, n);
+      step.fast(pointers_to(results.back()), n);
     });
     for (const Arrays& result : results)
       for (size_t k = 0; k < step.arrays; ++k) {

@@ -16,7 +16,8 @@ namespace rein {
 ///     team.run(n_tiles, [&](int64_t tile) { sum[tile] = work_on(tile); });
 ///
 /// Threads start with the first task that needs them (fewer, if the system refuses some), and sleep
-/// when there is none. A team serves one caller at a time: a second caller, a task that calls
+/// when there is none. No more are called than there are tasks, and one that has no processor just
+/// then is not waited for. A team serves one caller at a time: a second caller, a task that calls
 /// `run`, and a fork of the process do their own work alone. Tasks must not throw.
 class ThreadTeam final {
  public:
@@ -57,7 +58,8 @@ class ThreadTeam final {
   int size_;
 };
 
-/// How many threads this process may use at once (its CPU affinity, not the machine's size).
+/// How many threads this process may use at once: its CPU affinity, or the processor time that its
+/// control group has (a container's limit), whole processors of it, if that is less. At least 1.
 int usable_threads();
 
 }  // namespace rein

@@ -126,12 +126,9 @@ void forward_rows(const LstmSizes& s, const LstmForward<float>& f, const float* 
 void forward_panels(ThreadTeam& team, const LstmSizes& s, const LstmForward<float>& f,
                     const float* weights, const float* biases, bool ahead) {
   for (int64_t t = 0; t < s.steps; ++t)
-    team.run_ranges(panels_of(s.units), panels_a_task(s, 1),
-                    [&](int64_t begin, int64_t end) HWY_ATTR {
-                      to_and_fro(t, begin, end, [&](int64_t p) HWY_ATTR {
-                        for_row_blocks(0, s.batch, ForwardTile{s, f, weights, biases, ahead, t, p});
-                      });
-                    });
+    share_panels(team, s, t, panels_of(s.units), 1, [&](int64_t p) HWY_ATTR {
+      for_row_blocks(0, s.batch, ForwardTile{s, f, weights, biases, ahead, t, p});
+    });
 }
 
 // Rows of dz times transposed weights: dx of all steps, or dh before the first.
@@ -235,6 +232,16 @@ void weight_panel(const LstmSizes& s, const LstmBackward<float>& b, float* sums_
       store_units(hn::LoadU(d, biases + g * kLanes), b.dbias + g * s.units, p, s.units);
 }
 
+// Into how many pieces of k the weights' gradients are cut: at least two, for panels are few. All
+// panels pass over a piece of [x | h], which should then stay in the second-level cache: the more
+// of them, the more often dz, 4 kLanes wide, comes anew.
+int64_t weight_pieces(const LstmSizes& s) {
+  const int64_t k_size = s.inputs + s.units;
+  const int64_t bytes = s.steps * s.batch * k_size * int64_t{sizeof(float)};
+  const int64_t pieces = (bytes + kSecondLevel - 1) / kSecondLevel;
+  return pieces <= k_size / (2 * kGates) ? std::max<int64_t>(2, pieces) : 2;
+}
+
 // Groups of rows: two threads share a batch of 128 in halves. Rows are computed alike in every
 // group, so their number may follow the team's.
 template <class F>
@@ -287,11 +294,12 @@ void Backward(ThreadTeam& team, const LstmSizes& s, const LstmBackward<float>& b
     if (b.dc0) store_state(s, dc, b.dc0, from, to);
   });
   if (b.dkernel) {
-    constexpr int64_t kPieces = 2;  // of k, for panels are few
-    const int64_t products = rows * k_size * kGates / kPieces;
-    share_tasks(team, panels * kPieces, products, [&](int64_t task) HWY_ATTR {
-      const int64_t p = task / kPieces, piece = task % kPieces;
-      weight_panel(s, b, weights, p, k_size * piece / kPieces, k_size * (piece + 1) / kPieces);
+    const int64_t pieces = weight_pieces(s), products = rows * k_size * kGates / pieces;
+    const bool by_pieces = pieces > 2;  // else dz of a panel comes once for both
+    share_tasks(team, panels * pieces, products, [&](int64_t task) HWY_ATTR {
+      const int64_t p = by_pieces ? task % panels : task / pieces;
+      const int64_t piece = by_pieces ? task / panels : task % pieces;
+      weight_panel(s, b, weights, p, k_size * piece / pieces, k_size * (piece + 1) / pieces);
     });
     unpack_weights(team, s, weights, b.dkernel);
   }

@@ -149,12 +149,9 @@ inline void backward_blocks(ThreadTeam& team, const LstmSizes& s, const LstmBack
   begin_backward(s, b, dc, 0, s.batch);
   for (int64_t t = s.steps; t-- > 0;) {
     const BackwardStep step{s, b, weights, dc, t};
-    team.run_ranges(blocks_of(s.units), panels_a_task(s, 4),
-                    [&](int64_t begin, int64_t end) HWY_ATTR {
-                      to_and_fro(t, begin, end, [&](int64_t block) HWY_ATTR {
-                        for_block<BackwardTile>(0, s.batch, block, s.units, step, block);
-                      });
-                    });
+    share_panels(team, s, t, blocks_of(s.units), 4, [&](int64_t block) HWY_ATTR {
+      for_block<BackwardTile>(0, s.batch, block, s.units, step, block);
+    });
   }
 }
 
@@ -255,11 +252,9 @@ inline void clipped_backward_blocks(ThreadTeam& team, const LstmSizes& s,
                       for (int64_t p = begin; p < end; ++p) clipped_cells(step, dh, p, 0, s.batch);
                     });
     if (t == 0 && !b.dh0 && !b.dc0) break;
-    team.run_ranges(blocks_of(s.units), panels_a_task(s, 4),
-                    [&](int64_t begin, int64_t end) HWY_ATTR {
-                      for (int64_t block = begin; block < end; ++block)
-                        for_block<HandedBackTile>(0, s.batch, block, s.units, step, dh, block);
-                    });
+    share_panels(team, s, t, blocks_of(s.units), 4, [&](int64_t block) HWY_ATTR {
+      for_block<HandedBackTile>(0, s.batch, block, s.units, step, dh, block);
+    });
     clip_rows(s, b.state_clip, dc, dh, 0, s.batch);
   }
 }

@@ -149,6 +149,16 @@ inline int64_t panels_a_task(const LstmSizes& s, int64_t wide) {
   return std::max<int64_t>(1, kWorthSharing / std::max<int64_t>(1, one));
 }
 
+// f(i) for n groups of `wide` panels of step t: each thread has the same run of them at every step,
+// to and fro, and finds their weights in its cache.
+template <class F>
+void share_panels(ThreadTeam& team, const LstmSizes& s, int64_t t, int64_t n, int64_t wide,
+                  const F& f) {
+  const int64_t shares = std::clamp<int64_t>(n / panels_a_task(s, wide), 1, team.size());
+  team.run(shares,
+           [&](int64_t i) HWY_ATTR { to_and_fro(t, n * i / shares, n * (i + 1) / shares, f); });
+}
+
 // Rows [from, to) of one block of columns, in tiles as wide as the block.
 template <template <int> class Tile, class... Args>
 void for_block(int64_t from, int64_t to, int64_t block, int64_t width, Args&&... args) {

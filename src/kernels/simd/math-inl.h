@@ -21,7 +21,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 /// fallback drops NaN; on x86 Max and Min are just this.)
 template <class V>
 HWY_INLINE V larger(V a, V b) {
-#if HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_SSE4
   return hn::Max(a, b);
 #else
   return hn::IfThenElse(hn::Gt(a, b), a, b);
@@ -29,7 +29,7 @@ HWY_INLINE V larger(V a, V b) {
 }
 template <class V>
 HWY_INLINE V smaller(V a, V b) {
-#if HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_SSE4
   return hn::Min(a, b);
 #else
   return hn::IfThenElse(hn::Lt(a, b), a, b);
@@ -82,7 +82,7 @@ HWY_INLINE V power_of_2(D d, V shifted) {
 /// v 2^n, rounded once, for -252 <= n <= 254 and v in [1/2, 2].
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V scale(D d, V v, V shifted) {
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
   const V n = hn::Sub(shifted, hn::Set(d, kShift));
   if constexpr (sizeof(v.raw) == 64)
     return V{_mm512_scalef_ps(v.raw, n.raw)};
@@ -130,7 +130,7 @@ HWY_INLINE V exp(D d, V x) {
 /// Newton step on the quotient, which leaves it within 0.6 ulp, 3.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V divide([[maybe_unused]] D d, V a, V b) {
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
   if constexpr (sizeof(b.raw) == 64) {
     const V inverse{_mm512_rcp14_ps(b.raw)};
     const V quotient = hn::Mul(a, inverse);

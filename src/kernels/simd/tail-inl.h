@@ -16,7 +16,7 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Masked loads and stores leave memory outside the mask alone only where the processor has them.
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX2
 
 /// p[0, n) and zeros; n less than the lanes of d. Touches nothing past n.
 template <class D, class T = hn::TFromD<D>>

@@ -10,7 +10,8 @@
 //     #include "kernels/simd/tail-inl.h"  // loads and stores of less than a vector
 //
 // and is compiled once for each of them: AVX-512 (Highway's AVX3), AVX2 with FMA, SSE4, and the
-// fallback of the compiler's baseline.
+// fallback of the compiler's baseline. Better sets have lower numbers, and releases of Highway add
+// some beyond AVX3: code for AVX-512 asks for HWY_TARGET <= HWY_AVX3.
 #pragma once
 
 // The fallback that Highway takes with clang reads its largest lane as the lowest finite number

@@ -24,7 +24,7 @@ constexpr int64_t kLanes = hn::MaxLanes(Floats());
 
 /// sum + x y. Left to itself, g++ 12 moves sums between registers: a tenth of the speed.
 HWY_INLINE Vector add_product(Vector sum, Vector x, Vector y) {
-#if (HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2) && HWY_COMPILER_GCC_ACTUAL
+#if HWY_TARGET <= HWY_AVX2 && HWY_COMPILER_GCC_ACTUAL
   auto raw = sum.raw;
   asm("vfmadd231ps %2, %1, %0" : "+v"(raw) : "v"(x.raw), "v"(y.raw));
   return Vector{raw};
@@ -113,7 +113,7 @@ HWY_INLINE void multiply(Vector (&sums)[R * W], const float* a, int64_t row, int
 }
 
 // Rows of a tile: as many as leave registers for the factors.
-constexpr int kTileRows = HWY_TARGET == HWY_AVX3 ? 6 : 3;
+constexpr int kTileRows = HWY_TARGET <= HWY_AVX3 ? 6 : 3;
 
 /// f.template tile<n>(first), n from 1 to R.
 template <int R, class F>
