@@ -164,6 +164,17 @@ TEST(AdamRule, SettingsTakeTheTypeOfTheVariables) {
   }
 }
 
+TEST(FtrlRule, SetsWeightsTo0WhileNothingHasMoved) {
+  for (DType dtype : {DType::float32, DType::float64})
+    for (double power : {-0.5, -0.4}) {
+      const Ftrl rule{.learning_rate_power = power, .initial_accumulator = 0};
+      const auto w = path(rule, {0, 0, std::nan("")}, dtype);
+      EXPECT_EQ(w[0], 0) << power;
+      EXPECT_EQ(w[1], 0) << power;
+      EXPECT_TRUE(std::isnan(w[2])) << power;
+    }
+}
+
 TEST(LarsRule, FollowsTheFormulaOfThePaper) {
   // Two weights: the length of a variable counts.
   for (bool nesterov : {false, true}) {

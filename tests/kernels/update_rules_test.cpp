@@ -39,6 +39,7 @@ constexpr AdamNumbers kAdam{.beta1 = 0.9,
 constexpr LionNumbers kLion{.beta1 = 0.9, .new1 = 0.1, .beta2 = 0.99, .new2 = 0.01, .rate = 0.02};
 constexpr RpropNumbers kRprop{.decrease = 0.5, .increase = 1.2, .min_step = 0.3, .max_step = 1.5};
 constexpr FtrlNumbers kFtrl{.rate = 0.5, .l1 = 0.4, .fixed = 0.7, .shrinkage = 0.1};
+constexpr FtrlNumbers kRestingFtrl{.rate = 0.5, .l1 = 0.4, .fixed = 0, .shrinkage = 0};
 constexpr AdamaxNumbers kAdamax{
     .beta1 = 0.9, .new1 = 0.1, .beta2 = 0.99, .rate = 0.5, .added = 1e-3, .epsilon = 1e-2};
 constexpr NadamNumbers kNadam{.beta1 = 0.9,
@@ -166,6 +167,9 @@ std::vector<Step> steps() {
        [](const Pointers& x, size_t n) { ref::rprop(x[0], x[1], x[2], kRprop, n); }, 0},
       {"ftrl", 4, [](const Pointers& x, size_t n) { ftrl(x[0], x[1], x[2], x[3], kFtrl, n); },
        [](const Pointers& x, size_t n) { ref::ftrl(x[0], x[1], x[2], x[3], kFtrl, n); }},
+      {"ftrl that rests at 0", 4,
+       [](const Pointers& x, size_t n) { ftrl(x[0], x[1], x[2], x[3], kRestingFtrl, n); },
+       [](const Pointers& x, size_t n) { ref::ftrl(x[0], x[1], x[2], x[3], kRestingFtrl, n); }},
   };
   all.insert(all.end(), vectors.begin(), vectors.end());
   return all;
@@ -179,7 +183,7 @@ Arrays arrays_of(const Step& step, size_t n) {
   const auto positive = [&](size_t k) {
     for (size_t i = 0; i < n; ++i) x[k][i] = std::abs(x[k][i]);
   };
-  if (name == "ftrl" || name == "adadelta") positive(1);
+  if (name.starts_with("ftrl") || name == "adadelta") positive(1);
   if (name.ends_with("rmsprop") || name.starts_with("adagrad")) positive(1);
   for (const std::string_view prefix :
        {"adam", "adadelta", "nadam", "rprop", "amsgrad", "schedule"})

@@ -54,8 +54,8 @@ void Ftrl::delta(std::span<T> d, State& state, BlockPlace place) const {
     const T grown = std::pow(sum, exponent);
     z[i] += d[i] + shrinkage * w[i] - (grown - std::pow(n[i], exponent)) / rate * w[i];
     n[i] = sum;
-    const T beyond = z[i] > bound ? bound - z[i] : z[i] < -bound ? -bound - z[i] : z[i] * 0;
-    d[i] = beyond / (grown / rate + fixed) - w[i];
+    const T outside = (std::copysign(bound, z[i]) - z[i]) / (grown / rate + fixed);
+    d[i] = (std::abs(z[i]) > bound ? outside : z[i] * 0) - w[i];  // inside 0, but NaN of NaN
   }
 }
 template void Ftrl::delta(std::span<float>, State&, BlockPlace) const;

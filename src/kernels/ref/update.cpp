@@ -130,8 +130,8 @@ void ftrl_step(T* d, T* n, T* z, const T* w, const FtrlNumbers& a, size_t size) 
     const T root = std::sqrt(sum);
     z[i] += d[i] + shrinkage * w[i] - (root - std::sqrt(n[i])) / rate * w[i];
     n[i] = sum;
-    const T beyond = z[i] > l1 ? l1 - z[i] : z[i] < -l1 ? -l1 - z[i] : z[i] * 0;
-    d[i] = beyond / (root / rate + fixed) - w[i];
+    const T outside = (std::copysign(l1, z[i]) - z[i]) / (root / rate + fixed);
+    d[i] = (std::abs(z[i]) > l1 ? outside : z[i] * 0) - w[i];  // inside 0, but NaN of NaN
   }
 }
 

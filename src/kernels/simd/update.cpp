@@ -258,11 +258,11 @@ struct Ftrl {
     const V sigma = hn::Mul(hn::Sub(root, hn::Sqrt(x[1])), by_rate);
     x[2] = hn::Add(x[2], hn::NegMulAdd(sigma, w, hn::MulAdd(shrinkage, w, g)));
     x[1] = sum;
-    const V z = x[2];
-    const V within = hn::Mul(z, hn::Zero(d));
-    const V above = hn::IfThenElse(hn::Gt(z, l1), hn::Sub(l1, z), within);
-    const V beyond = hn::IfThenElse(hn::Lt(z, hn::Neg(l1)), hn::Neg(hn::Add(l1, z)), above);
-    x[0] = hn::Sub(hn::Div(beyond, hn::MulAdd(root, by_rate, fixed)), w);
+    const V z = x[2], beyond = hn::Sub(hn::CopySign(l1, z), z);
+    const V outside = hn::Div(beyond, hn::MulAdd(root, by_rate, fixed));
+    // Inside 0, but NaN of NaN.
+    const V next = hn::IfThenElse(hn::Gt(hn::Abs(z), l1), outside, hn::Mul(z, hn::Zero(d)));
+    x[0] = hn::Sub(next, w);
   }
 };
 
