@@ -44,16 +44,27 @@ void Multiply::update(Gradients& gradients, State& state, const Variables&, Step
 
 // ---------------------------------------------------------------- normalising
 
+namespace {
+
+double length_at(const Threshold& norm, const StepInfo& info) {
+  const double length = norm.at(info);
+  check_range(Normalize::name, "norm", length, 0, 1e300);
+  return length;
+}
+
+}  // namespace
+
 Normalize::State Normalize::init(const Variables& variables) const {
-  check_threshold(name, norm, Semantics::safe, "norm");
+  if (norm.is_constant()) length_at(norm, {});
   check_range(name, "epsilon", epsilon, 0, 1e300);
   return Norms(variables, 2, shards, name);
 }
 
 void Normalize::update(Gradients& gradients, State& norms, const Variables&, StepInfo& info) const {
-  const double wanted = threshold_at(name, norm, info, Semantics::safe, "norm");
+  const double wanted = length_at(norm, info);
   const auto factor = [&](double own) {
-    return own > 0 && std::isfinite(own) ? wanted / (own + epsilon) : 1;
+    const double f = wanted / (own + epsilon);
+    return own > 0 && std::isfinite(own) && std::isfinite(f) ? f : 1;
   };
   if (!per_variable) {
     const bool clipped = info.clipped;

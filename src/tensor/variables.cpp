@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/factor.h"
 #include "rein/base/text.h"
 
 namespace rein {
@@ -200,7 +201,9 @@ Gradient Gradients::get(size_t index) const {
     Tensor copy = Tensor::copy_of<T>(
         is_sparse ? sparse(index).values.shape() : layout_->entries[index].spec.shape, numbers);
     if (scale != 1)
-      for (T& v : copy.flat<T>()) v *= static_cast<T>(scale);
+      for (T& v : copy.flat<T>())
+        v = needs_double<T>(scale) ? static_cast<T>(static_cast<double>(v) * scale)
+                                   : v * static_cast<T>(scale);
     if (!is_sparse) return copy;
     return IndexedSlices{std::move(copy), sparse(index).indices.clone(), sparse(index).dense_shape};
   });

@@ -28,23 +28,27 @@ struct Snapshot {
 };
 
 TEST(ApplyUpdates, MultipliesThePendingScaleIn) {
-  for (const AnyRule& rule : kRules) {
-    Variables one, other;
-    for (Variables* vars : {&one, &other}) add_variable(*vars, "w", {300}, noise(300, 1));
-    Gradients scaled(one), plain(other);
-    scaled.set(0, vector(noise(300, 2)));
-    scaled.scale = 0.25;
-    Gradient quarter = vector(noise(300, 2));
-    Tensor numbers_of = quarter.values();
-    for (float& v : numbers_of.flat<float>()) v *= 0.25f;
-    plain.set(0, quarter);
-    auto a = rule.init(one), b = rule.init(other);
-    ThreadTeam team(1);
-    apply_updates(one, scaled, rule, a, {}, team);
-    apply_updates(other, plain, rule, b, {}, team);
-    EXPECT_EQ(Snapshot(one, rule, a), Snapshot(other, rule, b));
-    EXPECT_NE(numbers(one[0].read()), noise(300, 1));
-  }
+  for (const AnyRule& rule : kRules)
+    for (const double scale : {0.25, 0x1p133}) {  // the second is no float
+      Variables one, other;
+      for (Variables* vars : {&one, &other}) add_variable(*vars, "w", {300}, noise(300, 1));
+      Gradients scaled(one), plain(other);
+      Tensor before = tensor({300}, noise(300, 2)), after(before.spec());
+      for (size_t i = 0; i < 300; ++i) {
+        float& x = before.flat<float>()[i];
+        if (scale > 1) x *= 0x1p-100f;
+        after.flat<float>()[i] = static_cast<float>(x * scale);
+      }
+      scaled.set(0, before);
+      scaled.scale = scale;
+      plain.set(0, after);
+      auto a = rule.init(one), b = rule.init(other);
+      ThreadTeam team(1);
+      apply_updates(one, scaled, rule, a, {}, team);
+      apply_updates(other, plain, rule, b, {}, team);
+      EXPECT_EQ(Snapshot(one, rule, a), Snapshot(other, rule, b));
+      EXPECT_NE(numbers(one[0].read()), noise(300, 1));
+    }
 }
 
 TEST(ApplyUpdates, SparseRowsMoveAlone) {

@@ -47,8 +47,10 @@ void for_each_length(F&& f) {
 
 TEST(RowSquares, AreThePlainTwins) {
   for_each_length([](size_t n) {
-    for (const double scale : {1.0, 0.37, 1e-41}) {  // the last is no normal float
-      const auto x = noise(n, 1);
+    for (const double scale : {1.0, 0.37, 1e-41, 0x1p133}) {  // the last two are no normal floats
+      auto x = noise(n, 1);
+      if (scale > 1)
+        for (float& v : x) v *= 0x1p-133f;
       const auto sums = noise<double>(n, 3);
       auto plain = x;
       auto plain_sums = sums;

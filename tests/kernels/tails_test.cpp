@@ -66,7 +66,7 @@ TEST(Tails, OfUpdates) {
     using Array = Guarded<float, kSide>;
     const auto x = draw(n, 1), y = draw(n, 2);
     std::vector<float> want(n);
-    for (double factor : {0.37, 1e-60}) {  // the second is no float
+    for (double factor : {0.37, 1e-60, 1e39}) {  // the last two are no floats
       const Array in(x);
       Array out(n);
       scale_into(in.data(), factor, out.data(), n);

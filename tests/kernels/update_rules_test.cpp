@@ -151,6 +151,7 @@ std::vector<Step> steps() {
   const std::vector<Step> vectors = {
       adam_in_one("adam in one", 0.37),
       adam_in_one("adam in one, a factor that is no normal float", 1e-41),
+      adam_in_one("adam in one, a factor above all floats", 1e40),
       {"combine", 3, [](const Pointers& x, size_t n) { combine(0.3, x[0], -1.7, x[1], x[2], n); },
        [](const Pointers& x, size_t n) { ref::combine(0.3, x[0], -1.7, x[1], x[2], n); }},
       {"combine in place", 2,

@@ -15,7 +15,7 @@ TEST(ScaleInto, AgreesWithThePlainTwin) {
   for_each_target([](const char* target) {
     SCOPED_TRACE(target);
     for (size_t n = 0; n <= 70; ++n)
-      for (double factor : {1.0, 0.37, 0.0, -1e-3, 1e-41, 1e-60, std::nan("")}) {
+      for (double factor : {1.0, 0.37, 0.0, -1e-3, 1e-41, 1e-60, 1e39, -1e60, std::nan("")}) {
         const auto x = numbers(n, 1);
         std::vector<float> fast(n + 1, kGuard), plain(n + 1, kGuard);
         scale_into(x.data(), factor, fast.data(), n);
@@ -36,6 +36,10 @@ TEST(ScaleInto, AFactorThatIsNoFloatStillScales) {
   std::vector<float> x(40, 1e30f);
   scale_into(x.data(), 1e-60, x.data(), 40);
   for (float v : x) EXPECT_FLOAT_EQ(v, 1e-30f);
+  std::vector<float> small(40, 0x3p-133f);
+  small[7] = 0;
+  scale_into(small.data(), 0x1p133, small.data(), 40);
+  for (size_t i = 0; i < 40; ++i) EXPECT_EQ(small[i], i == 7 ? 0 : 3) << i;
 }
 
 TEST(ScaleEach, AgreesWithThePlainTwin) {

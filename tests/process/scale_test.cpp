@@ -38,6 +38,10 @@ TEST(Scale, FollowsTheStep) {
 TEST(Multiply, ByTheFirstPatternThatMatches) {
   Steps steps(Multiply{.multipliers = {{"v1", 0.5}, {"v?", 3.0}}}, {{2}, {1}, {1}});
   EXPECT_EQ(steps.step(Lists{{1, 2}, {8}, {}}), (Lists{{3, 6}, {4}, {}}));
+  const auto from_the_second_on = [](int64_t step) { return step == 0 ? 0.0 : 4.0; };
+  Steps scheduled(Multiply{.multipliers = {{"v1", from_the_second_on}, {"v?", 3.0}}}, {{2}, {1}});
+  EXPECT_EQ(scheduled.step(Lists{{1, 2}, {8}}), (Lists{{3, 6}, {0}}));
+  EXPECT_EQ(scheduled.step(Lists{{1, 2}, {8}}), (Lists{{3, 6}, {32}}));
   Variables vars;
   add_variable(vars, "out/bias", {1}, {0});
   const auto error = error_of([&] { (void)Multiply{.multipliers = {{"biases", 2.0}}}.init(vars); });
@@ -57,6 +61,34 @@ TEST(Normalize, GivesEveryStepTheSameLength) {
   Steps eased(Normalize{.norm = 1, .epsilon = 5}, {{2}});
   expect_near(eased.step(Lists{{3, 4}}), {{0.3, 0.4}});
   EXPECT_EQ(eased.step(Lists{{kInf, 4}}), (Lists{{kInf, 4}}));
+}
+
+// The factors are 2^133, above all floats, and 2^1027, above all doubles.
+TEST(Normalize, TinyGradientsToo) {
+  const double tiny = 0x1p-133, least = 0x1p-1027;
+  for (const bool per_variable : {false, true})
+    for (const DType dtype : {DType::float32, DType::float64}) {
+      Steps steps(Normalize{.norm = 5, .per_variable = per_variable}, {{3}}, dtype);
+      EXPECT_EQ(steps.step(Lists{{3 * tiny, 0, -4 * tiny}}), (Lists{{3, 0, -4}}));
+      Steps chained(chain(Normalize{.norm = 5, .per_variable = per_variable}, ClipByValue{-4, 2}),
+                    {{3}}, dtype);
+      EXPECT_EQ(chained.step(Lists{{3 * tiny, 0, -4 * tiny}}), (Lists{{2, 0, -4}}));
+    }
+  Steps steps(Normalize{.norm = 5}, {{2}});
+  EXPECT_EQ(steps.step(Lists{{3 * least, -4 * least}}), (Lists{{3 * least, -4 * least}}));
+}
+
+TEST(Normalize, WantsALengthThatIsFinite) {
+  Variables vars;
+  add_variable(vars, "v", {1}, {0});
+  for (const double norm : {kInf, kNaN, -1.0}) {
+    const auto error = error_of([&] { (void)Normalize{.norm = norm}.init(vars); });
+    EXPECT_NE(error.find("Normalize: norm is "), std::string::npos) << error;
+  }
+  Steps steps(Normalize{.norm = [](int64_t step) { return step == 0 ? 5 : kInf; }}, {{2}});
+  EXPECT_EQ(steps.step(Lists{{3, 4}}), (Lists{{3, 4}}));
+  const auto error = error_of([&] { steps.step(Lists{{3, 4}}); });
+  EXPECT_NE(error.find("Normalize: norm is inf"), std::string::npos) << error;
 }
 
 // ---------------------------------------------------------------- noise

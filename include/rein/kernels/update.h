@@ -6,8 +6,8 @@
 
 namespace rein::kernels {
 
-/// out[i] = x[i] * factor, the factor rounded to the type of x, unless it would vanish there. With
-/// factor 1 the bits stay. `out` may be `x`.
+/// out[i] = x[i] * factor, the factor rounded to the type of x, unless it would vanish or be
+/// infinite there: then in double. With factor 1 the bits stay. `out` may be `x`.
 void scale_into(const float* x, double factor, float* out, size_t n) noexcept;
 void scale_into(const double* x, double factor, double* out, size_t n) noexcept;
 

@@ -71,8 +71,8 @@ struct Multiply {
 
 /// g * norm / (|g| + epsilon), |g| the global norm (optax.normalize_by_update_norm, whose epsilon
 /// is 1e-6), or that of each variable by itself: the direction stays, the length is always the
-/// same. A gradient that is 0, or whose norm is not finite, is left alone. It measures: see
-/// ClipByGlobalNorm.
+/// same. A gradient that is 0, or whose norm or factor is not finite, is left alone. `norm` is
+/// finite, else InvalidArgument. It measures: see ClipByGlobalNorm.
 struct Normalize {
   static constexpr std::string_view name = "Normalize";
   Threshold norm = 1;

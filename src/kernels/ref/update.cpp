@@ -4,16 +4,18 @@
 #include <cmath>
 #include <limits>
 
+#include "base/factor.h"
+
 namespace rein::kernels {
 namespace {
 
 template <class T>
 void scale(const T* x, double factor, T* out, size_t n) noexcept {
-  const T rounded = static_cast<T>(factor);
-  if (factor != 0 && std::abs(rounded) < std::numeric_limits<T>::min()) {
+  if (needs_double<T>(factor)) {
     for (size_t i = 0; i < n; ++i) out[i] = static_cast<T>(static_cast<double>(x[i]) * factor);
     return;
   }
+  const T rounded = static_cast<T>(factor);
   for (size_t i = 0; i < n; ++i) out[i] = x[i] * rounded;
 }
 

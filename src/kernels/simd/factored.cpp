@@ -4,9 +4,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include <cmath>
-#include <limits>
-
+#include "base/factor.h"
 #include "kernels/prefetch.h"
 #include "kernels/simd/tail-inl.h"
 #include "rein/kernels/factored.h"
@@ -127,9 +125,8 @@ HWY_EXPORT(update);
 }  // namespace
 
 double row_squares(float* x, double scale, double* sums, size_t n) noexcept {
-  const auto rounded = static_cast<float>(scale);
-  if (std::abs(rounded) >= std::numeric_limits<float>::min())
-    return HWY_DYNAMIC_DISPATCH(squares)(x, rounded, sums, n);
+  if (!needs_double<float>(scale))
+    return HWY_DYNAMIC_DISPATCH(squares)(x, static_cast<float>(scale), sums, n);
   scale_into(x, scale, x, n);
   return HWY_DYNAMIC_DISPATCH(squares)(x, 1, sums, n);
 }

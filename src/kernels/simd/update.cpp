@@ -5,10 +5,10 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
-#include <cmath>
 #include <iterator>
 #include <limits>
 
+#include "base/factor.h"
 #include "kernels/prefetch.h"
 #include "kernels/simd/tail-inl.h"
 #include "rein/kernels/update.h"
@@ -312,15 +312,10 @@ HWY_EXPORT(lion_step);
 HWY_EXPORT(rprop_step);
 HWY_EXPORT(ftrl_step);
 HWY_EXPORT(adam_whole);
-
-// Whether a factor is no normal number as a float, though it is in double.
-bool vanishes(double factor) {
-  return factor != 0 && std::abs(static_cast<float>(factor)) < std::numeric_limits<float>::min();
-}
 }  // namespace
 
 void scale_into(const float* x, double factor, float* out, size_t n) noexcept {
-  if (vanishes(factor))
+  if (needs_double<float>(factor))
     ref::scale_into(x, factor, out, n);
   else
     HWY_DYNAMIC_DISPATCH(scale)(x, static_cast<float>(factor), out, n);
@@ -358,7 +353,7 @@ void ftrl(float* d, float* n, float* z, const float* w, const FtrlNumbers& a,
 }
 void adam_update(const float* gradient, double factor, float* w, float* m, float* v,
                  const AdamNumbers& a, size_t n) noexcept {
-  if (!vanishes(factor)) {
+  if (!needs_double<float>(factor)) {
     HWY_DYNAMIC_DISPATCH(adam_whole)(gradient, static_cast<float>(factor), w, m, v, a, n);
     return;
   }
