@@ -31,6 +31,15 @@ void write(std::vector<double>& ring, int64_t place, double value) {
     ring.push_back(value);
 }
 
+// Brings a ring that was saved with another window to this one: its newest, the oldest first.
+void fit(std::vector<double>& ring, int64_t& next, int64_t window) {
+  const int64_t size = std::ssize(ring);
+  if (size == window || (size < window && next == size)) return;
+  std::rotate(ring.begin(), ring.begin() + next % std::max<int64_t>(size, 1), ring.end());
+  ring.erase(ring.begin(), ring.begin() + std::max<int64_t>(size - window, 0));
+  next = std::ssize(ring) % window;
+}
+
 }  // namespace
 
 // ---------------------------------------------------------------- AutoClip
@@ -46,14 +55,13 @@ AutoClip::State AutoClip::init(const Variables& variables) const {
 }
 
 void AutoClip::update(Gradients& gradients, State& state, const Variables&, StepInfo& info) const {
-  // A window that has become smaller since the state was saved.
-  if (std::ssize(state.recent) > window) state.recent.resize(static_cast<size_t>(window));
-  state.next %= window;
   clip_together(gradients, state.norms, info, [&](double norm) -> double {
     state.coming = norm;
     if (!std::isfinite(norm)) return 1;
     state.sorted = state.recent;
-    write(state.sorted, state.next, norm);
+    int64_t next = state.next;
+    fit(state.sorted, next, window);
+    write(state.sorted, next, norm);
     std::ranges::sort(state.sorted);
     return scale_to(norm, percentile_of(state.sorted, percentile));
   });
@@ -61,6 +69,7 @@ void AutoClip::update(Gradients& gradients, State& state, const Variables&, Step
 
 void AutoClip::remember(State& state) const {
   if (!std::isfinite(state.coming)) return;
+  fit(state.recent, state.next, window);
   write(state.recent, state.next, state.coming);
   state.next = (state.next + 1) % window;
 }
@@ -172,7 +181,6 @@ bool is_warming_up(const AdaGC& clip, const AdaGC::State& state) {
 }  // namespace
 
 void AdaGC::update(Gradients& gradients, State& state, const Variables&, StepInfo& info) const {
-  state.gamma.resize(gradients.size(), -1);  // of variables that a saved state did not have
   std::vector<double>& norms = state.norms.of_variable;
   if (is_warming_up(*this, state)) {
     double factor = 1;
@@ -181,8 +189,8 @@ void AdaGC::update(Gradients& gradients, State& state, const Variables&, StepInf
     for (double& norm : norms) norm *= factor;
   } else {
     clip_each(gradients, state.norms, info, [&](size_t i) {
-      return state.gamma[i] < 0 ? std::numeric_limits<double>::infinity()
-                                : lambda_rel * state.gamma[i];
+      const bool met = i < state.gamma.size() && state.gamma[i] >= 0;
+      return met ? lambda_rel * state.gamma[i] : std::numeric_limits<double>::infinity();
     });
   }
 }
@@ -191,6 +199,7 @@ void AdaGC::remember(State& state) const {
   const bool warm = is_warming_up(*this, state);
   const std::vector<double>& norms = state.norms.of_variable;  // after clipping
   ++state.step;
+  state.gamma.resize(norms.size(), -1);  // of variables that a saved state did not have
   for (size_t i = 0; i < norms.size(); ++i) {
     if (!(norms[i] > 0) || !std::isfinite(norms[i])) continue;  // absent, 0, or not to be trusted
     double& gamma = state.gamma[i];

@@ -7,17 +7,23 @@
 namespace rein {
 
 /// Adds a normal number to each stored one, a function of seed, stream_of(variable) and
-/// `first` + element alone. `gradients.scale` is no part of it; rows have been merged.
+/// `first` + element alone, the place in the whole variable. `gradients.scale` is no part of it;
+/// rows have been merged.
 template <class T, class StreamOf>
 void add_normal(Gradients& gradients, Seed seed, StreamOf stream_of, uint64_t first,
                 double deviation) {
   for_each_piece<T>(gradients, [&](size_t i, std::span<T> x) {
     const RandomStream random(seed, stream_of(i));
-    const bool dense = gradients.kind(i) == Gradients::Kind::dense;
-    const T* start = dense ? gradients.dense<T>(i).data() : x.data();
-    const uint64_t at = first + static_cast<uint64_t>(x.data() - start);
-    for (size_t j = 0; j < x.size(); ++j)
-      x[j] = static_cast<T>(static_cast<double>(x[j]) + deviation * random.normal(at + j));
+    const auto add = [&](std::span<T> some, size_t element) {
+      for (T& v : some)
+        v = static_cast<T>(static_cast<double>(v) + deviation * random.normal(first + element++));
+    };
+    if (gradients.kind(i) == Gradients::Kind::dense)
+      return add(x, static_cast<size_t>(x.data() - gradients.dense<T>(i).data()));
+    const auto rows = gradients.sparse(i).indices.template flat<int64_t>();
+    const size_t width = rows.empty() ? 0 : x.size() / rows.size();
+    for (size_t k = 0; k < rows.size(); ++k)
+      add(x.subspan(k * width, width), static_cast<size_t>(rows[k]) * width);
   });
 }
 

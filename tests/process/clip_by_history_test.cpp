@@ -87,6 +87,40 @@ TEST(AutoClip, AStepThatIsNotFiniteIsNeitherClippedNorRemembered) {
   EXPECT_DOUBLE_EQ(steps.info.scale, 0.5);
 }
 
+// Norms grow from step to step: the smallest of the last is the oldest.
+TEST(AutoClip, GoesOnWithTheNewestNormsWhenItsWindowChanges) {
+  Variables vars({}, DType::float64);
+  add_variable(vars, "v", {1}, {0});
+  for (const int64_t window : {1, 3, 7})
+    for (const int64_t seen : {2, 4, 7}) {
+      SCOPED_TRACE(testing::Message() << window << ", " << seen);
+      const AutoClip before{.percentile = 0, .window = 5}, after{.percentile = 0, .window = window};
+      auto state = before.init(vars);
+      const auto clipped = [&](const AutoClip& clip, int64_t norm) {
+        Gradients gradients(vars);
+        gradients.set(0, vector({static_cast<double>(norm)}, DType::float64));
+        StepInfo info;
+        clip.update(gradients, state, vars, info);
+        return info.clipped_norm;
+      };
+      for (int64_t norm = 1; norm <= seen; ++norm) {
+        clipped(before, norm);
+        before.remember(state);
+      }
+      const auto saved = state.recent;
+      const int64_t next = state.next, first = std::max<int64_t>(1, seen - 4);
+      for (int64_t norm = seen + 1; norm < 20; ++norm) {
+        const auto oldest = static_cast<double>(std::max(first, norm - window + 1));
+        EXPECT_DOUBLE_EQ(clipped(after, norm), oldest) << norm;
+        if (norm == seen + 1) {  // not yet applied
+          EXPECT_EQ(state.recent, saved);
+          EXPECT_EQ(state.next, next);
+        }
+        after.remember(state);
+      }
+    }
+}
+
 TEST(AutoClip, RefusesSettings) {
   Variables vars;
   EXPECT_THROW((void)AutoClip{.percentile = 101}.init(vars), InvalidArgument);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "process/steps.h"
@@ -125,6 +126,23 @@ TEST(AddNoise, IsAFunctionOfSeedVariableAndStep) {
   }
   EXPECT_NE(Lists{first[1]}, Lists{std::vector<double>(first[0].begin(), first[0].begin() + 5)});
   EXPECT_NE(Steps(AddNoise{.seed = 2}, shapes).step(zero), first);
+}
+
+TEST(AddNoise, OfARowIsThatOfTheRowWhateverStandsBesideIt) {
+  const auto noise_in = [](const Gradient& g) {
+    Steps steps(AddNoise{.seed = 1}, {{5, 2}});
+    const Gradient out = steps.step(std::vector<Gradient>{g})[0];
+    return numbers(out.is_sparse() ? Gradient(to_dense(out.sparse())) : out);
+  };
+  const std::vector<double> zeros(10), dense = noise_in(tensor({5, 2}, zeros, DType::float64));
+  for (const std::vector<int64_t>& there : {std::vector<int64_t>{3}, {1, 3}, {3, 1}, {3, 1, 3}}) {
+    const std::vector<double> of_rows =
+        noise_in(rows(there, {5, 2}, std::vector<double>(2 * there.size()), DType::float64));
+    for (size_t i = 0; i < 10; ++i) {
+      const auto row = static_cast<int64_t>(i / 2);
+      EXPECT_EQ(of_rows[i], std::ranges::count(there, row) > 0 ? dense[i] : 0) << i;
+    }
+  }
 }
 
 // ---------------------------------------------------------------- NaN

@@ -52,4 +52,15 @@ struct SmallModel {
   Tensor x, y, ids;
 };
 
+/// All that is saved of a step, as one text.
+inline std::string bits(const StateDict& state) {
+  std::string text;
+  for (const auto& [name, value] : state) {
+    text += name + ": " + to_string(value) + "\n";
+    if (const Tensor* t = std::get_if<Tensor>(&value))
+      text.append(static_cast<const char*>(t->data()), t->spec().bytes());
+  }
+  return text;
+}
+
 }  // namespace rein

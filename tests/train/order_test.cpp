@@ -243,11 +243,18 @@ TEST(Remember, AStepThatIsSkippedOrEndsWithAnErrorIsForgottenByWhatStandsInFront
       for (double& v : thrice) v *= 3;
       const Tensor wider = tensor({4, 3}, thrice);
       bool clipped = false;
+      const auto remembered = [&] {
+        StateDict saved = train.state();
+        saved.erase("step");
+        return bits(saved);
+      };
       for (int k = 0; k < 6; ++k) {
+        const std::string before = remembered();
         if (throws)
           EXPECT_THROW(train(large, model.y, ids), NonFiniteError);
         else
           EXPECT_TRUE(train(large, model.y, ids).skip);
+        EXPECT_EQ(remembered(), before);
         const Tensor& x = k % 2 ? wider : model.x;
         train(x, model.y, model.ids);
         clipped |= plain(x, model.y, model.ids).clipped;

@@ -34,17 +34,6 @@ Step step_of(const Cell& cell, SmallModel& model, int threads, Communicator* ran
                 options(cell, threads, ranks));
 }
 
-// All that is saved of a step, as one text.
-std::string bits(const StateDict& state) {
-  std::string text;
-  for (const auto& [name, value] : state) {
-    text += name + ": " + to_string(value) + "\n";
-    if (const Tensor* t = std::get_if<Tensor>(&value))
-      text.append(static_cast<const char*>(t->data()), t->spec().bytes());
-  }
-  return text;
-}
-
 struct Trained {
   Course course{};
   StateDict after_two{};

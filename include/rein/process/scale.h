@@ -97,7 +97,7 @@ struct Normalize {
 /// Adds to every number one from a normal distribution of mean 0 and variance
 /// eta / (1 + step)^gamma (Neelakantan and others 2015, arXiv 1511.06807; optax.add_noise). With
 /// gamma 0 it does not decay. The numbers are a function of seed, variable, element and step alone.
-/// Sparse gradients get noise in the rows that they have.
+/// Sparse gradients get noise in the rows that they have, once in each: duplicates are added up.
 struct AddNoise {
   static constexpr std::string_view name = "AddNoise";
   double eta = 0.01;
