@@ -145,8 +145,10 @@ void Gemm(ThreadTeam& team, const ProductOptions& products, const PackedSizes& s
   Pair *a_packed = scratch, *a_low = split ? a_packed + s.a_pairs() : nullptr;
   Pair* b_packed = a_packed + s.a_pairs() * (split ? 2 : 1);
   Pair* b_low = split ? b_packed + s.b_pairs() : nullptr;
-  team.run(s.a_blocks(), [&](int64_t i) HWY_ATTR { pack_rows(a, s, i, a_packed, a_low); });
-  team.run(s.b_blocks(), [&](int64_t i) HWY_ATTR { pack_columns(b, s, i, b_packed, b_low); });
+  team.run(s.b_blocks() + s.a_blocks(), [&](int64_t i) HWY_ATTR {
+    if (i < s.b_blocks()) return pack_columns(b, s, i, b_packed, b_low);
+    pack_rows(a, s, i - s.b_blocks(), a_packed, a_low);
+  });
   const int64_t rows = pieces_of(s.m, kBlock), columns = s.b_blocks();
   const int64_t side = task_blocks(s), row_tasks = pieces_of(rows, side);
   const Multiplication all{s, a_packed, b_packed, split, c, ldc};
