@@ -105,16 +105,11 @@ void AdaptiveGradClip::update(Gradients& gradients, State& state, const Variable
       before[i] = state.after[i] = 0;
       if (gradients.kind(i) == Gradients::Kind::absent) return;
       const Slicing& all = state.slices.of_variable[i];
-      Slicing own = all;
+      const Slicing own = state.slices.of_stored(gradients, i);
       UnitPlace place;
-      if (gradients.kind(i) == Gradients::Kind::sparse) {
-        const IndexedSlices& slices = gradients.sparse(i);
-        own = Slicing(slices.values.shape(), unit_axes(slices.dense_shape, axis, name, Where{}),
-                      name);
-        if (own.count() != all.count())
-          place = {slices.indices.template flat<int64_t>(),
-                   all.count() / static_cast<size_t>(slices.dense_shape[0])};
-      }
+      if (own.count() != all.count())  // some rows, which are units or several
+        place = {gradients.sparse(i).indices.template flat<int64_t>(),
+                 all.count() / static_cast<size_t>(gradients.sparse(i).dense_shape[0])};
       const Units<T> units{own, all, gradients.stored<T>(i), variables.values<T>(i), place};
       const auto of_gradient = state.slices.of(i, own.count());
       if (semantics != Semantics::safe) {

@@ -48,6 +48,7 @@ void clip_by_slices(const ClipByNorm& clip, double clip_norm, Gradients& gradien
                     ClipByNorm::State& state, StepInfo& info) {
   if (clip.semantics == Semantics::safe) gradients.merge_duplicates();
   SliceNorms& slices = state.slices;
+  slices.fit(gradients);
   const double pending = std::abs(gradients.scale);
   std::vector<double>& before = state.norms.of_variable;
   visit_float(gradients.dtype(), [&](auto zero) {
@@ -58,13 +59,7 @@ void clip_by_slices(const ClipByNorm& clip, double clip_norm, Gradients& gradien
       before[i] = state.after[i] = 0;
       if (gradients.kind(i) == Gradients::Kind::absent) return;
       const auto x = gradients.stored<T>(i);
-      Slicing own;  // of rows that are there
-      if (gradients.kind(i) == Gradients::Kind::sparse) {
-        const Shape& shape = gradients.sparse(i).values.shape();
-        own = Slicing(shape, axes_of(shape, clip.axes), ClipByNorm::name);
-      }
-      const Slicing& slicing =
-          gradients.kind(i) == Gradients::Kind::sparse ? own : slices.of_variable[i];
+      const Slicing slicing = slices.of_stored(gradients, i);
       const auto norms = slices.of(i, slicing.count()), factors = slices.other(i, slicing.count());
       slice_norms(slicing, std::span<const T>(x), norms);
       for (double& n : norms) n *= pending;

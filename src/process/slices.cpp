@@ -33,6 +33,15 @@ Slicing::Slicing(const Shape& shape, const std::vector<int>& axes, std::string_v
   std::reverse(dimensions_.begin(), dimensions_.begin() + rank_);
 }
 
+Slicing Slicing::with_rows(int64_t rows, int64_t of) const {
+  Slicing other = *this;
+  const auto scaled = [&](int64_t n) { return n / of * rows; };
+  other.dimensions_[0].size = scaled(dimensions_[0].size);  // rows, and what it shares with them
+  if (dimensions_[0].stride != 0) other.count_ = scaled(count_);
+  other.size_ = scaled(size_);
+  return other;
+}
+
 SliceNorms::SliceNorms(const Variables& variables,
                        const std::function<std::vector<int>(const Shape&)>& axes,
                        std::string_view op) {
@@ -42,6 +51,24 @@ SliceNorms::SliceNorms(const Variables& variables,
     first.push_back(total);
     total += of_variable.back().count();
   }
+  values.resize(total);
+  others.resize(total);
+}
+
+Slicing SliceNorms::of_stored(const Gradients& gradients, size_t variable) const {
+  const Slicing& all = of_variable[variable];
+  if (gradients.kind(variable) != Gradients::Kind::sparse) return all;
+  const IndexedSlices& slices = gradients.sparse(variable);
+  return all.with_rows(slices.values.shape()[0], slices.dense_shape[0]);
+}
+
+void SliceNorms::fit(const Gradients& gradients) {
+  size_t total = 0;
+  for (size_t i = 0; i < first.size(); ++i) {
+    first[i] = total;
+    total += std::max(of_variable[i].count(), of_stored(gradients, i).count());
+  }
+  if (total <= values.size()) return;
   values.resize(total);
   others.resize(total);
 }

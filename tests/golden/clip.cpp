@@ -134,10 +134,10 @@ void clip_by_norm(const Case& c, Check& check) {
   compare(check, each(gradients, [&](const Gradient& g) {
             return rein::clip_by_norm(g, limit, {.axes = axes, .semantics = Semantics::tensorflow});
           }));
-  if (axes.empty())
-    compare_transform(check, c,
-                      rein::ClipByNorm{.clip_norm = limit, .semantics = Semantics::tensorflow},
-                      gradients);
+  compare_transform(
+      check, c,
+      rein::ClipByNorm{.clip_norm = limit, .axes = axes, .semantics = Semantics::tensorflow},
+      gradients);
 }
 
 void clip_by_average_norm(const Case& c, Check& check) {

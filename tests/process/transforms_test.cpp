@@ -171,6 +171,29 @@ TEST(ClipByNormTransform, AsTensorFlow) {
   expect_near(dense(g.get(2)), {0, 12 * 6 / norm_of({5, 7}), 0});
 }
 
+TEST(ClipByNormTransform, OverAxesTakesMoreRowsThanTheVariableHas) {
+  constexpr int64_t kRows = 100;
+  std::vector<int64_t> indices;
+  for (int64_t k = 0; k < kRows; ++k) indices.push_back(k % 6);
+  const Gradient g = rows(indices, {6, 4}, noise(static_cast<size_t>(kRows) * 4));
+  for (Semantics semantics : {Semantics::safe, Semantics::tensorflow, Semantics::keras,
+                              Semantics::pytorch, Semantics::optax})
+    for (int axis : {0, 1}) {
+      Variables vars;
+      for (const char* name : {"a", "b", "c"})  // the second is beside others
+        add_variable(vars, name, {6, 4}, std::vector<double>(24));
+      Gradients all(vars);
+      for (size_t i = 0; i < 3; ++i) all.set(i, g);
+      const ClipByNorm clip{.clip_norm = 0.7, .axes = {axis}, .semantics = semantics};
+      auto state = clip.init(vars);
+      StepInfo info;
+      clip.update(all, state, vars, info);
+      const Gradient want = clip_by_norm(g, 0.7, {.axes = {axis}, .semantics = semantics});
+      for (size_t i = 0; i < 3; ++i) EXPECT_EQ(numbers(all.get(i)), numbers(want)) << axis;
+      EXPECT_GT(info.norm, info.clipped_norm);
+    }
+}
+
 TEST(ClipByAverageNormTransform, TheLimitGrowsWithTheSize) {
   Model model;
   auto [g, info] = run(ClipByAverageNorm{.clip_norm = 2}, model, model.gradients());

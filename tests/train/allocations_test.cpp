@@ -16,7 +16,9 @@ TEST(Allocations, AStepWithMonitorChecksClipsAndRollbackMakesNone) {
     Step step =
         record(model.cost(), model.vars,
                chain(CheckFinite{.policy = NonFinite::skip},
-                     monitor.around(chain(ClipByValue{-1, 1}, ClipByNorm{.clip_norm = 0.3},
+                     monitor.around(chain(ClipByValue{-1, 1}, AdaptiveGradClip{.clipping = 0.1},
+                                          ClipByNorm{.clip_norm = 0.2, .axes = {1}},
+                                          ClipByNorm{.clip_norm = 0.3},
                                           ClipByGlobalNorm{.clip_norm = 0.1}))),
                WeightAverage{
                    .rule = ClipUpdates{.rule = Adam{}, .clip = ClipByBlockRms{.threshold = 1e-3}}},

@@ -21,6 +21,9 @@ class Slicing {
 
   size_t count() const { return static_cast<size_t>(count_); }
 
+  /// The same of an array of `rows` rows, where this one has `of`.
+  Slicing with_rows(int64_t rows, int64_t of) const;
+
   /// Calls f(slice, element, n, step) for runs of n elements in their order; the j-th of a run is
   /// of slice + j step, step 0 or 1.
   template <class F>
@@ -50,8 +53,8 @@ class Slicing {
   int64_t size_ = 1, count_ = 1;
 };
 
-/// A number for each slice of each variable. A transform keeps it as its state, so that no step but
-/// the first allocates.
+/// A number for each slice of each variable. A transform keeps it as its state, so that a step
+/// allocates only where it has more rows than those before.
 struct SliceNorms {
   std::vector<Slicing> of_variable;
   std::vector<size_t> first;  // of each variable, in `values`
@@ -64,6 +67,11 @@ struct SliceNorms {
   /// Nothing in it outlives a step.
   template <class Self, class F>
   static void fields(Self&, F&&) {}
+
+  /// Of the numbers that its gradient, if it is there, stores.
+  Slicing of_stored(const Gradients& gradients, size_t variable) const;
+  /// Makes room for all stored rows: repeated ones may be more than a variable has.
+  void fit(const Gradients& gradients);
 
   std::span<double> of(size_t variable, size_t count) {
     return std::span(values).subspan(first[variable], count);
