@@ -91,6 +91,7 @@ TEST(RuleSettings, OfAnotherFormAreNamed) {
                  "dampening");
   expect_refused(Adam{.epsilon_root = 1e-8}, "epsilon_root");
   expect_refused(RMSProp{.epsilon_in_root = false}, "epsilon_in_root");
+  expect_refused(RMSProp{.momentum = 0.9, .use_nesterov = true}, "use_nesterov");
   expect_refused(Adagrad{.rate_decay = 0.1}, "rate_decay");
   expect_refused(Ftrl{.learning_rate = 0}, "learning_rate");
   expect_refused(ScheduleFreeAdamW{.beta1 = 0}, "beta1");

@@ -58,6 +58,8 @@ inline std::vector<RuleRow> rule_table(const Schedule& rate = 0.05) {
                                 .form = keras}},
       {"rmsprop pytorch", RMSProp{.learning_rate = rate, .momentum = 0.5, .form = pytorch}},
       {"rmsprop optax", RMSProp{.learning_rate = rate, .epsilon_in_root = false, .form = optax}},
+      {"rmsprop nesterov",
+       RMSProp{.learning_rate = rate, .momentum = 0.5, .use_nesterov = true, .form = optax}},
       {"adagrad", Adagrad{.learning_rate = rate, .weight_decay = 0.1}, true},
       {"adagrad keras", Adagrad{.learning_rate = rate, .form = keras}},
       {"adagrad pytorch", Adagrad{.learning_rate = rate, .rate_decay = 0.1, .form = pytorch}, true},

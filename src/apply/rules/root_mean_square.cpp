@@ -12,6 +12,8 @@ RMSProp::State RMSProp::init(const Variables& variables) const {
   check_settings(*this);
   if (!epsilon_in_root && form != RuleForm::optax)
     throw InvalidArgument(name, "epsilon_in_root can only be false in the Optax form", Where{});
+  if (use_nesterov && form != RuleForm::optax)
+    throw InvalidArgument(name, "use_nesterov can only be set in the Optax form", Where{});
   State state;
   state.count.start(variables);
   state.square = Slot("rms", variables, form == RuleForm::tensorflow ? 1 : 0);
@@ -43,7 +45,10 @@ void RMSProp::delta(std::span<T> d, State& state, BlockPlace place) const {
     const double enters = form == RuleForm::pytorch ? 1 : form == RuleForm::optax ? -rate : rate;
     const double leaves = form == RuleForm::pytorch ? -rate : form == RuleForm::optax ? 1 : -1;
     kernels::combine(momentum, a, enters, d.data(), a, d.size());
-    kernels::scale_into(a, leaves, d.data(), d.size());
+    if (use_nesterov)
+      kernels::combine(momentum, a, enters, d.data(), d.data(), d.size());
+    else
+      kernels::scale_into(a, leaves, d.data(), d.size());
   }
   decay_weights(*this, d, state.rate, place);
 }

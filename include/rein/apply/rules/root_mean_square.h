@@ -14,7 +14,8 @@ namespace rein {
 ///  - pytorch: s starts at 0; u = g / (sqrt(s) + epsilon); a = momentum a + u, w -= lr a (RMSprop;
 ///    its defaults are rho 0.99, epsilon 1e-8);
 ///  - optax: s starts at 0; u as in TensorFlow, or as in PyTorch with `epsilon_in_root` false;
-///    a = momentum a - lr u, w += a (rmsprop; its default epsilon is 1e-8).
+///    a = momentum a - lr u, w += a, or momentum a - lr u with `use_nesterov` (rmsprop; its default
+///    epsilon is 1e-8).
 /// Rounding may make s - mean^2 + epsilon negative, and then a step NaN, as there.
 /// Sparse: rows that are there in TensorFlow's form, else as the dense gradient.
 struct RMSProp {
@@ -22,6 +23,7 @@ struct RMSProp {
   Schedule learning_rate = 1e-3;
   double rho = 0.9;
   double momentum = 0;
+  bool use_nesterov = false;  // of Optax's form
   double epsilon = 1e-10;
   bool centered = false;
   bool epsilon_in_root = true;  // of Optax's form
@@ -57,6 +59,7 @@ struct RMSProp {
     f("learning_rate", self.learning_rate);
     f("rho", self.rho);
     f("momentum", self.momentum);
+    f("use_nesterov", self.use_nesterov);
     f("epsilon", self.epsilon);
     f("centered", self.centered);
     f("epsilon_in_root", self.epsilon_in_root);
