@@ -1,6 +1,7 @@
 #include "bench_ceiling.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "rein/base/error.h"
 #include "rein/kernels/gemm.h"
@@ -12,6 +13,14 @@ int checked_threads(const char* command, int threads) {
   if (threads < 0)
     throw UsageError(fmt::format("{}: {} threads; 0 takes all there are", command, threads));
   return threads;
+}
+
+void check_memory(const char* command, double bytes) {
+  const double all =
+      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  if (bytes > all)
+    throw UsageError(fmt::format("{}: this takes {:.0f} GB at least, and the machine has {:.0f}",
+                                 command, 1e-9 * bytes, 1e-9 * all));
 }
 
 Ceiling::Ceiling(int threads) : team_(threads), work_(static_cast<size_t>(team_.size())) {

@@ -11,6 +11,10 @@ namespace rein::app {
 /// Throws UsageError for a negative number of threads, which it returns otherwise.
 int checked_threads(const char* command, int threads);
 
+/// Throws UsageError if `bytes`, the least that a measurement needs, are more than the machine has:
+/// the system would hand them out, and end the process when they are touched.
+void check_memory(const char* command, double bytes);
+
 /// Products 128 x 512 x 128 of the library behind `gemm`, one on each thread.
 class Ceiling {
  public:

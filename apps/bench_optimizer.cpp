@@ -101,6 +101,9 @@ OptimizerBench bench_optimizer(const OptimizerBenchSettings& settings) {
   if (settings.parameters < kTensors)
     throw UsageError(fmt::format("bench optimizer: {} parameters; there are {} tensors",
                                  settings.parameters, kTensors));
+  constexpr double kArrays = 3;  // of parameters, and gradients twice
+  check_memory("bench optimizer",
+               kArrays * sizeof(float) * static_cast<double>(settings.parameters));
   const AnyTransform clip = make_clip(settings.clip);
   const AnyRule rule = make_rule(settings.rule, 1e-3);
 

@@ -44,6 +44,14 @@ double gflop_of(const StepShape& s) {
          3 * product(s.predictions(), s.outputs, s.units);
 }
 
+// The inputs; gates, a cell and an output of each unit; and logits.
+double least_bytes(const StepShape& s) {
+  const double rows = static_cast<double>(s.steps) * static_cast<double>(s.batch);
+  const int64_t a_row = (s.vocabulary > 0 ? 1 : s.inputs) + s.layers * 6 * s.units;
+  return sizeof(float) * (rows * static_cast<double>(a_row) +
+                          static_cast<double>(s.predictions()) * static_cast<double>(s.outputs));
+}
+
 double process_cpu_ms() {
   timespec time{};
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
@@ -82,6 +90,7 @@ StepBench bench_step(const StepBenchSettings& settings) {
   const bool whole = settings.way == StepWay::mean;
   check_possible(settings.products);
   checked_threads("bench step", threads);
+  check_memory("bench step", least_bytes(shape));
   const double before_data = process_cpu_ms();
   const Tensor inputs[] = {whole ? draw_inputs(shape) : inputs_by_example(shape),
                            whole ? draw_targets(shape) : targets_by_example(shape)};

@@ -185,6 +185,17 @@ TEST(Options, BenchPrintsOneObject) {
     EXPECT_GT(json["phases"].value(phase, 0.0), 0) << phase;
 }
 
+TEST(Options, BenchRefusesWhatTheMachineCannotHold) {
+  TemporaryFolder folder;
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"bench", "optimizer", "--params=100000000000000"},
+        {"bench", "step", "--shape=ptb", "--batch=1048576"}}) {
+    const Finished f = rein(folder, arguments);
+    EXPECT_EQ(f.code, 2) << f.err;
+    EXPECT_TRUE(contains(f.err, "GB at least, and the machine has"));
+  }
+}
+
 #ifndef REIN_SANITIZED  // sanitizers keep memory of their own
 TEST(Options, AStepOfSeedTakesLessThan48Megabytes) {
   TemporaryFolder folder;
