@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <atomic>
 #include <cmath>
 
 #include "process/check.h"
@@ -61,20 +62,21 @@ std::vector<Gradient> adaptive_grad_clip(std::span<const Gradient> gradients,
     const auto axes = unit_axes(whole.shape(), options.axis, op, where);
     const Slicing own(whole.values().shape(), axes, op, where), all(whole.shape(), axes, op, where);
     Tensor out = whole.values().clone();
-    double before = 0, after = 0;
-    visit_float(out.dtype(), [&](auto zero) {
+    const bool changed = visit_float(out.dtype(), [&](auto zero) {
       using T = decltype(zero);
       Units<T> units{own, all, out.flat<T>(), parameters[i].flat<T>(), {}};
       if (whole.is_sparse() && own.count() != all.count())
         units.place = {whole.sparse().indices.flat<int64_t>(),
                        all.count() / static_cast<size_t>(whole.shape()[0])};
-      if (options.semantics != Semantics::safe)
-        return clip_units_as_optax(units, clipping, options.epsilon);
+      if (options.semantics != Semantics::safe) {
+        clip_units_as_optax(units, clipping, options.epsilon);
+        return true;
+      }
+      double before = 0, after = 0;
       std::vector<double> room(own.count()), of_parameters(all.count());
-      clip_units<T>(units, room, of_parameters, clipping, options.epsilon, 1, before, after);
+      return clip_units<T>(units, room, of_parameters, clipping, options.epsilon, 1, before, after);
     });
-    const bool same = options.semantics == Semantics::safe && before == after;
-    clipped.push_back(same ? gradients[i] : whole.with_values(std::move(out)));
+    clipped.push_back(changed ? whole.with_values(std::move(out)) : gradients[i]);
   }
   return clipped;
 }
@@ -96,6 +98,7 @@ void AdaptiveGradClip::update(Gradients& gradients, State& state, const Variable
   need_whole(name, gradients);
   gradients.merge_duplicates();
   std::vector<double>& before = state.norms.of_variable;
+  std::atomic<bool> clipped = false;
   visit_float(gradients.dtype(), [&](auto zero) {
     using T = decltype(zero);
     if (semantics != Semantics::safe) settle<T>(gradients);
@@ -115,19 +118,18 @@ void AdaptiveGradClip::update(Gradients& gradients, State& state, const Variable
       if (semantics != Semantics::safe) {
         slice_norms(own, std::span<const T>(units.gradient), of_gradient);
         before[i] = joint_norm(of_gradient);
-        clip_units_as_optax(units, limit, epsilon);
+        if (clip_units_as_optax(units, limit, epsilon)) clipped = true;
         slice_norms(own, std::span<const T>(units.gradient), of_gradient);
         state.after[i] = joint_norm(of_gradient);
-      } else {
-        clip_units<T>(units, of_gradient, state.slices.other(i, all.count()), limit, epsilon,
-                      pending, before[i], state.after[i]);
+      } else if (clip_units<T>(units, of_gradient, state.slices.other(i, all.count()), limit,
+                               epsilon, pending, before[i], state.after[i])) {
+        clipped = true;
       }
     });
   });
   state.norms.report_non_finite(gradients, info);
-  const double norm = joint_norm(before), clipped_norm = joint_norm(state.after);
-  info.clipped |= clipped_norm < norm;
-  record_norms(info, norm, clipped_norm);
+  info.clipped |= clipped;
+  record_norms(info, joint_norm(before), joint_norm(state.after));
 }
 
 }  // namespace rein

@@ -15,6 +15,7 @@ namespace {
 
 struct NormAndScale {
   double norm, scale;
+  bool clips;
 };
 
 template <class T>
@@ -28,7 +29,7 @@ NormAndScale found_as(const ClipByGlobalNorm& clip, Gradients& gradients, double
   if (clip.use_norm) norm = clip.use_norm(norm);
   const T scale = reference::globally_clipped(clip.semantics, T{1}, static_cast<T>(norm),
                                               static_cast<T>(limit));
-  return {norm, scale};
+  return {norm, scale, reference::clips(scale)};
 }
 
 }  // namespace
@@ -57,6 +58,7 @@ void ClipByGlobalNorm::update(Gradients& gradients, State& norms, const Variable
     found.norm = norms.global();
     if (use_norm) found.norm = use_norm(found.norm);
     found.scale = scale_to(found.norm, limit);
+    found.clips = found.scale != 1;
   }
   if (error_if_nonfinite && !std::isfinite(found.norm))
     throw InvalidArgument(name,
@@ -65,7 +67,7 @@ void ClipByGlobalNorm::update(Gradients& gradients, State& norms, const Variable
                           Where{});
   gradients.scale *= found.scale;
   info.scale *= found.scale;
-  info.clipped |= found.norm > limit && found.scale != 1;
+  info.clipped |= found.clips;
   record_norms(info, found.norm,
                found.scale == 1 ? found.norm
                : safe           ? limit

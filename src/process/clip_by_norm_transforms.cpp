@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 
 #include "process/check.h"
 #include "process/measured.h"
@@ -13,8 +14,8 @@ static_assert(Transform<ClipByNorm> && Transform<ClipByAverageNorm> && Transform
 namespace {
 
 // A reference's formula on each variable: f(x, sum of squares, variable).
-template <class Limit, class F>
-void clip_each_as(Gradients& gradients, Norms& norms, StepInfo& info, Limit limit, F f) {
+template <class F>
+void clip_each_as(Gradients& gradients, Norms& norms, StepInfo& info, F f) {
   visit_float(gradients.dtype(), [&](auto zero) {
     using T = decltype(zero);
     settle<T>(gradients);
@@ -27,8 +28,8 @@ void clip_each_as(Gradients& gradients, Norms& norms, StepInfo& info, Limit limi
     const double before = norms.global();
     for (size_t i = 0; i < gradients.size(); ++i) {
       if (gradients.kind(i) == Gradients::Kind::absent) continue;
-      for (T& x : gradients.stored<T>(i)) x = f(x, sums[i], i);
-      info.clipped |= norms.of_variable[i] > limit(i);
+      for (T& x : gradients.stored<T>(i))
+        info.clipped |= reference::clip_in_place(x, [&](T v) { return f(v, sums[i], i); });
     }
     norms.take(gradients);
     record_norms(info, before, norms.global());
@@ -51,6 +52,7 @@ void clip_by_slices(const ClipByNorm& clip, double clip_norm, Gradients& gradien
   slices.fit(gradients);
   const double pending = std::abs(gradients.scale);
   std::vector<double>& before = state.norms.of_variable;
+  std::atomic<bool> clipped = false;
   visit_float(gradients.dtype(), [&](auto zero) {
     using T = decltype(zero);
     if (clip.semantics != Semantics::safe) settle<T>(gradients);
@@ -65,12 +67,14 @@ void clip_by_slices(const ClipByNorm& clip, double clip_norm, Gradients& gradien
       for (double& n : norms) n *= pending;
       before[i] = joint_norm(norms);
       if (clip.semantics != Semantics::safe) {
-        clip_slices_as(clip.semantics, slicing, x, clip_norm);
+        if (clip_slices_as(clip.semantics, slicing, x, clip_norm)) clipped = true;
         slice_norms(slicing, std::span<const T>(x), norms);
       } else {
         for (size_t s = 0; s < norms.size(); ++s) factors[s] = scale_to(norms[s], clip_norm);
-        if (std::ranges::any_of(factors, [](double f) { return f != 1; }))
+        if (std::ranges::any_of(factors, [](double f) { return f != 1; })) {
+          clipped = true;
           scale_slices<T>(slicing, x, factors);
+        }
         for (size_t s = 0; s < norms.size(); ++s)
           if (factors[s] != 1) norms[s] = clip_norm;
       }
@@ -78,7 +82,7 @@ void clip_by_slices(const ClipByNorm& clip, double clip_norm, Gradients& gradien
     });
   });
   state.norms.report_non_finite(gradients, info);
-  info.clipped |= !std::ranges::equal(before, state.after);
+  info.clipped |= clipped;
   record_norms(info, joint_norm(before), joint_norm(state.after));
 }
 
@@ -109,7 +113,7 @@ void ClipByNorm::update(Gradients& gradients, State& state, const Variables&,
   else if (semantics == Semantics::safe)
     clip_each(gradients, state.norms, info, limit);
   else
-    clip_each_as(gradients, state.norms, info, limit, [&](auto x, auto sum, size_t) {
+    clip_each_as(gradients, state.norms, info, [&](auto x, auto sum, size_t) {
       return reference::clipped_by_norm(semantics, x, std::sqrt(sum), static_cast<decltype(x)>(c));
     });
 }
@@ -129,7 +133,7 @@ void ClipByAverageNorm::update(Gradients& gradients, State& norms, const Variabl
     clip_each(gradients, norms, info, limit);
   } else {
     gradients.merge_duplicates();  // TensorFlow makes a sparse gradient dense here
-    clip_each_as(gradients, norms, info, limit, [&](auto x, auto sum, size_t i) {
+    clip_each_as(gradients, norms, info, [&](auto x, auto sum, size_t i) {
       using T = decltype(x);
       return reference::clipped_by_average_norm(
           x, std::sqrt(sum), static_cast<T>(norms.elements[i]), static_cast<T>(c));
@@ -151,7 +155,7 @@ void ClipByBlockRms::update(Gradients& gradients, State& norms, const Variables&
   if (semantics == Semantics::safe)
     clip_each(gradients, norms, info, limit);
   else
-    clip_each_as(gradients, norms, info, limit, [&](auto x, auto sum, size_t i) {
+    clip_each_as(gradients, norms, info, [&](auto x, auto sum, size_t i) {
       using T = decltype(x);
       return reference::clipped_by_block_rms(x, sum, static_cast<T>(norms.elements[i]),
                                              static_cast<T>(c));

@@ -65,10 +65,11 @@ void CheckFinite::update(Gradients& gradients, State& state, const Variables&,
     info.skip = true;
   } else if (!finite && policy == NonFinite::zero) {
     visit_float(gradients.dtype(), [&](auto zero) { zero_non_finite<decltype(zero)>(gradients); });
+    state.norms.take(gradients);
   }
   if (!info.measured) info.norm = norm;
   info.measured = true;
-  info.clipped_norm = norm;
+  info.clipped_norm = state.norms.global();
 }
 
 void CheckFinite::remember(State& state) const { state.in_a_row = 0; }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <utility>
 
 #include "rein/process/semantics.h"
 
@@ -90,6 +91,19 @@ class GlobalNorm {
 /// Whether a threshold switches the clip off.
 inline bool is_off(Semantics semantics, double threshold) {
   return semantics == Semantics::keras && !(threshold > 0);
+}
+
+/// Whether a factor, what a formula makes of 1, is more than roundings away from 1.
+template <class T>
+bool clips(T factor) {
+  return !(std::abs(factor - 1) <= std::numeric_limits<T>::epsilon());
+}
+
+/// x = f(x); whether that clips it, and so changes it by more than roundings.
+template <class T, class F>
+bool clip_in_place(T& x, F f) {
+  const T old = std::exchange(x, f(x));
+  return x != old && !std::isnan(old) && clips(f(T{1}));
 }
 
 /// What a clip by the global norm makes of x.

@@ -10,16 +10,20 @@
 
 namespace rein {
 
-/// The reference's formula on each slice, in place.
+/// The reference's formula on each slice, in place. Whether it clipped any.
 template <class T>
-void clip_slices_as(Semantics semantics, const Slicing& slicing, std::span<T> x, double clip_norm) {
+bool clip_slices_as(Semantics semantics, const Slicing& slicing, std::span<T> x, double clip_norm) {
   std::vector<T> sums(slicing.count(), T{0});
   add_to_slices(slicing, std::span<const T>(x), std::span<T>(sums), [](T v) { return v * v; });
+  bool clipped = false;
   slicing.for_each_run([&](size_t slice, size_t i, size_t n, size_t step) {
     for (size_t j = 0; j < n; ++j)
-      x[i + j] = reference::clipped_by_norm(semantics, x[i + j], std::sqrt(sums[slice + j * step]),
-                                            static_cast<T>(clip_norm));
+      clipped |= reference::clip_in_place(x[i + j], [&](T v) {
+        return reference::clipped_by_norm(semantics, v, std::sqrt(sums[slice + j * step]),
+                                          static_cast<T>(clip_norm));
+      });
   });
+  return clipped;
 }
 
 /// The same in any semantics. Whether anything may have changed.

@@ -39,9 +39,10 @@ struct Units {
 };
 
 /// Clips in place by AdaptiveGradClip's rule; the spans are room for a number for each unit. `norm`
-/// becomes that of the gradient (times `pending`), `clipped_norm` that afterwards.
+/// becomes that of the gradient (times `pending`), `clipped_norm` that afterwards. Whether any unit
+/// was clipped.
 template <class T>
-void clip_units(const Units<T>& units, std::span<double> of_gradient,
+bool clip_units(const Units<T>& units, std::span<double> of_gradient,
                 std::span<double> of_parameters, double clipping, double epsilon, double pending,
                 double& norm, double& clipped_norm) {
   slice_norms(units.gradient_slices, std::span<const T>(units.gradient), of_gradient);
@@ -60,11 +61,12 @@ void clip_units(const Units<T>& units, std::span<double> of_gradient,
   norm = before.value();
   clipped_norm = clipped ? after.value() : norm;
   if (clipped) scale_slices<T>(units.gradient_slices, units.gradient, of_gradient);
+  return clipped;
 }
 
 /// The same by Optax's formula in T.
 template <class T>
-void clip_units_as_optax(const Units<T>& units, double clipping, double epsilon) {
+bool clip_units_as_optax(const Units<T>& units, double clipping, double epsilon) {
   constexpr T kLeast = static_cast<T>(1e-6);
   const auto norms = [](const Slicing& slicing, std::span<const T> x) {
     std::vector<T> n(slicing.count(), T{0});
@@ -74,14 +76,18 @@ void clip_units_as_optax(const Units<T>& units, double clipping, double epsilon)
   };
   const auto g = norms(units.gradient_slices, units.gradient);
   const auto w = norms(units.parameter_slices, units.parameters);
+  bool clipped = false;
   units.gradient_slices.for_each_run([&](size_t first, size_t i, size_t n, size_t step) {
     for (size_t j = 0; j < n; ++j) {
       const size_t u = first + j * step;
       const T limit =
           static_cast<T>(clipping) * reference::maximum(w[units.place(u)], static_cast<T>(epsilon));
-      if (!(g[u] < limit)) units.gradient[i + j] *= limit / reference::maximum(g[u], kLeast);
+      if (g[u] < limit) continue;
+      const T factor = limit / reference::maximum(g[u], kLeast);
+      clipped |= reference::clip_in_place(units.gradient[i + j], [&](T v) { return v * factor; });
     }
   });
+  return clipped;
 }
 
 }  // namespace rein

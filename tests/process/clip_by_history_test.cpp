@@ -292,5 +292,18 @@ TEST(ClipSpikes, WhatIsNotFiniteIsNotRemembered) {
   expect_near(steps.step(Lists{{9, 9}}), {{2, 2}});
 }
 
+TEST(ClipSpikes, AnInfiniteNumberIsASpikeAndNaNStays) {
+  Steps steps(ClipSpikes{.theta = 16, .beta2 = 0.75}, {{4}});
+  steps.step(Lists{{2, 2, 2, 0}});  // sqrt(v) is 1
+  const Lists out = steps.step(Lists{{-kInf, kNaN, 9, kInf}});
+  EXPECT_TRUE(std::isnan(out[0][1]));
+  expect_near({{out[0][0], out[0][2]}}, {{-4, 4}});
+  EXPECT_EQ(out[0][3], kInf);  // v was 0
+  EXPECT_TRUE(steps.info.clipped);
+  EXPECT_EQ(steps.info.non_finite, "v0");
+  const double limit = 4 * std::sqrt(0.75 + 0.25 * 16);
+  expect_near(steps.step(Lists{{99, 99, 99, 99}}), {{limit, 4, limit, 99}});
+}
+
 }  // namespace
 }  // namespace rein

@@ -82,10 +82,13 @@ TEST(AdaptiveGradClip, SparseRowsMeetTheirOwnParameters) {
 TEST(AdaptiveGradClip, AUnitThatIsNotFiniteIsLeftAloneAndTheOthersAreNot) {
   const double inf = std::numeric_limits<double>::infinity();
   Steps steps(AdaptiveGradClip{.clipping = 1, .epsilon = 1}, {{2, 2}}, DType::float32);
-  const auto got = steps.step(std::vector<Gradient>{tensor({2, 2}, {inf, 6, 3, 8})});
+  const Gradient g[] = {tensor({2, 2}, {inf, 6, 3, 8})};
+  const auto got = steps.step(std::vector<Gradient>{g[0]});
   expect_near({numbers(got[0])[1], numbers(got[0])[2], numbers(got[0])[3]}, {0.6, 3, 0.8});
   EXPECT_EQ(numbers(got[0])[0], inf);
   EXPECT_EQ(steps.info.non_finite, "v0");
+  const Tensor w[] = {Tensor({2, 2})};
+  EXPECT_EQ(numbers(adaptive_grad_clip(g, w, 1, {.epsilon = 1})[0]), numbers(got[0]));
 }
 
 TEST(AdaptiveGradClip, ErrorsSayWhatToDo) {

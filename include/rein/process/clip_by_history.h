@@ -12,8 +12,8 @@
 namespace rein {
 
 // All of them measure, and those by the global norm leave the factor in `gradients.scale`: see
-// ClipByGlobalNorm. A step whose norm is not finite is not clipped and not remembered, nor is one
-// that is skipped. `shards` are of variables that are spread over ranks.
+// ClipByGlobalNorm. Nothing is clipped by a norm that is not finite, and neither that norm nor a
+// step that is skipped is remembered. `shards` are of variables that are spread over ranks.
 
 /// By the global norm, to the percentile of the norms so far, this one included (AutoClip:
 /// Seetharaman, Wichern, Pardo, Le Roux 2020, arXiv 2007.14469, which keeps all norms; here the
@@ -196,8 +196,10 @@ struct AdaGC {
 /// Spikes of single numbers: where g^2 > theta v, g = sign(g) sqrt(theta v); v = beta2 v +
 /// (1 - beta2) g^2, from 0, of what is left (SPAM: Huang and others 2025, arXiv 2501.06842, which
 /// takes Adam's v; its resets of the momentum are the rule's affair). Where v is 0 nothing is
-/// clipped. It remembers sqrt(v), so that nothing overflows or vanishes, twice: the coming one
-/// takes the other's place when the step is applied. Sparse: rows that are there.
+/// clipped. Each number for itself: an infinite one is a spike, NaN stays, and v does not remember
+/// what is not finite after the clip. It remembers sqrt(v), so that nothing overflows or vanishes,
+/// twice: the coming one takes the other's place when the step is applied. Sparse: rows that are
+/// there.
 struct ClipSpikes {
   static constexpr std::string_view name = "ClipSpikes";
   double theta = 5000;

@@ -20,8 +20,8 @@ enum class NonFinite : uint8_t {
 
 /// Looks at the loss and all gradients. Whatever the policy, `StepInfo` says that they were not
 /// finite and names the first variable. Costs the pass over memory that takes their norms, which
-/// `StepInfo` then holds. The transforms behind it do not see a step that it skips or stops; those
-/// before it do, and forget it.
+/// `StepInfo` then holds (`clipped_norm` is of what `zero` leaves). The transforms behind it do not
+/// see a step that it skips or stops; those before it do, and forget it.
 ///
 ///     chain(CheckFinite{.policy = NonFinite::skip, .most_skips = 10}, ClipByGlobalNorm{5})
 ///

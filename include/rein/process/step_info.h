@@ -20,7 +20,7 @@ struct StepInfo {
   double norm = 0;            // global norm of the gradient before the first clip
   double clipped_norm = 0;    // and after the last
   double scale = 1;           // what clips by the global norm multiplied by
-  bool clipped = false;       // whether a clip changed anything
+  bool clipped = false;       // whether a clip changed anything but roundings
   bool finite = true;         // whether the loss is, and the gradient as far as a transform looked
   std::string non_finite{};   // the first variable whose gradient is not
   bool skip = false;          // a transform asks that nothing be changed
