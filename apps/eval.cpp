@@ -14,7 +14,7 @@ int eval(const EvalRequest& request) {
   if (!request.data.empty()) settings.data = request.data;
   Variables variables;
   const RowLstm model(variables, settings);
-  load_variables(run.weights_file(), variables);
+  run.load_weights(variables);
   const ImageTask task = load_task(settings);
   Classifier classifier(model, request.threads);
   fmt::print("{}\n", to_string(accuracy(classifier.logits(task.test.images), task.test.labels)));

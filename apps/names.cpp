@@ -258,6 +258,11 @@ bool clip_reads_parameters(std::string_view text) {
   });
 }
 
+bool names_setting(std::string_view text, std::string_view setting) {
+  return std::ranges::any_of(Form(text).settings,
+                             [&](const auto& given) { return given.first == setting; });
+}
+
 AnyRule make_rule(std::string_view text, const Schedule& learning_rate) {
   const Form form = settings_form(text, "optimizer");
   return row_of(kRules, form.name, "optimizer").make(form, learning_rate);

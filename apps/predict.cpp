@@ -27,7 +27,7 @@ int predict(const PredictRequest& request) {
   const TrainSettings settings = run.settings();
   Variables variables;
   const RowLstm model(variables, settings);
-  load_variables(run.weights_file(), variables);
+  run.load_weights(variables);
   const Tensor images = read_images(request.file);
   const ClassNames& names = class_names(settings);
 

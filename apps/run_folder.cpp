@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "rein/io/safetensors.h"
 #include "usage_error.h"
 #include "version.h"
@@ -76,6 +79,18 @@ TrainSettings RunFolder::settings() const {
     throw DataError(path_.string(), "settings", e.what());
   }
   return settings;
+}
+
+void RunFolder::load_weights(Variables& variables) const {
+  load_variables(weights_file(), variables);
+  for (size_t i = 0; i < variables.size(); ++i) {
+    const std::span<const float> values = variables.values<float>(i);
+    const auto bad = std::ranges::find_if_not(values, [](float x) { return std::isfinite(x); });
+    if (bad != values.end())
+      throw DataError(weights_file().string(), variables[i].name(),
+                      fmt::format("element {} is {}; give a run that did not diverge",
+                                  bad - values.begin(), *bad));
+  }
 }
 
 void RunFolder::save_weights(const Variables& variables, int64_t epoch, int64_t step) const {

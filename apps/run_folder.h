@@ -31,6 +31,8 @@ class RunFolder {
 
   /// Throws DataError for settings that make no sense.
   TrainSettings settings() const;
+  /// Throws DataError, naming the first, for weights that are not finite: they say nothing.
+  void load_weights(Variables& variables) const;
   void save_weights(const Variables& variables, int64_t epoch, int64_t step) const;
 
  private:

@@ -32,6 +32,14 @@ void check_batches(const TrainSettings& settings, const Dataset& examples) {
 }
 
 AnyRule rule_of(const TrainSettings& settings, int64_t steps) {
+  const TrainSettings usual;
+  if (names_setting(settings.optimizer, "learning_rate") &&
+      (settings.learning_rate != usual.learning_rate || settings.schedule != usual.schedule ||
+       settings.warmup != usual.warmup))
+    throw UsageError(fmt::format(
+        "optimizer: {} has a learning rate of its own, so learning_rate, schedule and warmup would "
+        "change nothing; give learning_rate={} in their place, or leave them out",
+        settings.optimizer, settings.learning_rate));
   AnyRule rule =
       make_rule(settings.optimizer,
                 make_schedule(settings.schedule, settings.learning_rate, steps, settings.warmup));
@@ -111,11 +119,11 @@ int train(TrainRequest request) {
                                    request.checkpoint->file, step.step() / steps_an_epoch));
   }
 
-  const RunFolder run = folder_of(request);
-  write_to_file(settings, run.settings_file());
-  JsonLines metrics(run.metrics_file());
   std::optional<JsonLines> log;
   if (!request.log.empty()) log.emplace(request.log);
+  const RunFolder run = folder_of(request);  // from here on what it held is gone
+  write_to_file(settings, run.settings_file());
+  JsonLines metrics(run.metrics_file());
   const StopSignal stop;
   fmt::print("training on {}: {} images, {} for the test; {} parameters; run {}{}\n", settings.data,
              examples->size(), task.test.images.shape()[0], variables.parameter_count(),

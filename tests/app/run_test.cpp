@@ -254,6 +254,12 @@ TEST(Run, DamagedOrMissingRuns) {
   EXPECT_EQ(f.code, 3);
   EXPECT_TRUE(contains(f.err, "model.safetensors"));
   EXPECT_EQ(f.out, "");
+  using std::string_literals::operator""s;
+  write_bytes(folder / "r/model.safetensors",
+              weights.substr(0, weights.size() - 4) + "\0\0\xc0\x7f"s);
+  f = rein(folder, {"eval", "r"});
+  EXPECT_EQ(f.code, 3);
+  EXPECT_TRUE(contains(f.err, "is nan; give a run that did not diverge"));
   write_bytes(folder / "r/model.safetensors", weights);
 
   const std::string settings = read_bytes(folder / "r/settings.toml");
@@ -265,6 +271,28 @@ TEST(Run, DamagedOrMissingRuns) {
   f = rein(folder, {"eval", "r"});
   EXPECT_EQ(f.code, 3);
   EXPECT_TRUE(contains(f.err, "'rnn/kernel' is float32 [16, 32], the model's is float32 [18, 36]"));
+}
+
+TEST(Run, ForceLeavesARunWhereTheNewOneCannotBegin) {
+  TemporaryFolder folder;
+  ASSERT_EQ(train(folder, {"--out", "r"}).code, 0);
+  const std::string weights = read_bytes(folder / "r/model.safetensors");
+  const Finished f = train(folder, {"--out", "r", "--force", "--log", "nowhere/log"});
+  EXPECT_EQ(f.code, 5) << f.err;
+  EXPECT_EQ(read_bytes(folder / "r/model.safetensors"), weights);
+}
+
+TEST(Run, ARuleWithALearningRateOfItsOwnTakesNoOther) {
+  TemporaryFolder folder;
+  for (const std::vector<std::string>& other : {std::vector<std::string>{"--schedule", "cosine"},
+                                                {"--warmup", "3"},
+                                                {"--learning-rate", "5"}}) {
+    std::vector<std::string> arguments = {"--out", "r", "--optimizer", "adam:learning_rate=0.01"};
+    arguments.insert(arguments.end(), other.begin(), other.end());
+    const Finished f = train(folder, arguments);
+    EXPECT_EQ(f.code, 2) << f.err;
+    EXPECT_TRUE(contains(f.err, "has a learning rate of its own"));
+  }
 }
 
 TEST(Run, DamagedOrMissingData) {

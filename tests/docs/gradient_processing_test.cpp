@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <sstream>
 #include <utility>
 
 #include "rein/rein.h"
@@ -151,6 +152,18 @@ TEST(GradientProcessing, LeavingOutAStep) {
   model.y.flat<float>()[0] = std::numeric_limits<float>::infinity();
   EXPECT_TRUE(train(model.x, model.y).skip);
   EXPECT_EQ(numbers(model.vars), before);
+}
+
+TEST(GradientProcessing, WhereItBegan) {
+  Model model;
+  const auto cost = [&](Value x, Value y) { return model.cost(x, y); };
+  Step train = record(cost, model.vars, chain(CheckFinite{.policy = NonFinite::skip}), Adam{});
+  model.y.flat<float>()[0] = std::numeric_limits<float>::infinity();
+  std::ostringstream out;
+  const std::vector<Tensor> batch = {model.x, model.y};
+  if (!train.run(batch).finite)
+    if (const auto origin = train.find_non_finite(batch)) out << origin->text() << "\n";
+  EXPECT_EQ(out.str().find("input 1 "), 0u) << out.str();
 }
 
 TEST(GradientProcessing, GoingBack) {

@@ -12,8 +12,8 @@ struct Norms;
 /// compute nothing again.
 struct StepInfo {
   int64_t step = 0;  // its number, from 1; skipped ones count
-  // How many are in the batch, 0 if not known; on several ranks the mean of theirs. Limits
-  // `per_sample` are multiplied by it.
+  // How many are in the batch, or in each of the micro-batches that are gathered; 0 if not known;
+  // on several ranks the mean of theirs. Limits `per_sample` are multiplied by it.
   int64_t examples = 0;
   double loss = 0;
   bool measured = false;      // whether a transform took the two norms
