@@ -216,7 +216,7 @@ void prepare_updates(const Variables& variables, const Gradients& gradients, con
                                       "the first step, not between steps",
                                       gradients.size(), variables.size()),
                           Where{});
-  rule.prepare(state);
+  rule.prepare(state, gradients);
 }
 
 namespace {

@@ -75,10 +75,6 @@ void Groups::remember(State& state) const {
   for (size_t k = 0; k < groups.size(); ++k) groups[k].transform.remember(state.states[k]);
 }
 
-bool Groups::may_refuse() const {
-  return std::ranges::any_of(groups, [](const Group& g) { return g.transform.may_refuse(); });
-}
-
 void Groups::update(Gradients& gradients, State& state, const Variables& variables,
                     StepInfo& info) const {
   const double pending = gradients.scale;

@@ -50,8 +50,4 @@ bool Chain::decides_non_finite() const {
   return std::ranges::any_of(parts, [](const auto& part) { return part.decides_non_finite(); });
 }
 
-bool Chain::may_refuse() const {
-  return std::ranges::any_of(parts, [](const auto& part) { return part.may_refuse(); });
-}
-
 }  // namespace rein

@@ -229,6 +229,7 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
     p.ranks->need_same(p.variables, p.settings(), remembered, where);
   }
   const AnyRule& rule = p.keeper ? p.keeper->rule() : p.rule;
+  if (p.shards) p.gradients().partial = &p.partial;
   placed("Step", where, [&] { prepare_updates(p.variables, p.gradients(), rule, p.rule_state); });
   const auto start = Clock::now();
   StepInfo info{.step = p.step + 1};

@@ -23,6 +23,7 @@ struct Walk {
   Variables vars;
   AnyRule rule;
   AnyRule::State state;
+  const Partial* partial = nullptr;
 
   explicit Walk(const AnyRule& r, DType dtype = kWide) : vars({}, dtype), rule(r) {
     add_variable(vars, "a", {2, 4}, noise(8, 1));
@@ -36,6 +37,7 @@ struct Walk {
     g.set(1, rows({2, 0, 2}, {4, 2}, noise(6, 20 + t), vars.dtype()));
     if (t % 2 == 0) g.set(2, tensor({2}, noise(2, 30 + t), vars.dtype()));
     g.scale = scale;
+    g.partial = partial;
     ThreadTeam team(1);
     apply_updates(vars, g, rule, state, {}, team);
   }
@@ -223,6 +225,81 @@ TEST(ClipUpdates, AStepThatIsSkippedOrEndsWithAnErrorHasNotHappened) {
         EXPECT_EQ(standing(walk), standing(plain));
       }
     }
+}
+
+// Of which every other rank has failed.
+struct Alone final : Communicator {
+  int rank() const override { return 0; }
+  int size() const override { return 2; }
+  void all_reduce(std::span<float>) override { fail(); }
+  void all_reduce(std::span<double>) override { fail(); }
+  void broadcast(std::span<std::byte>, int) override { fail(); }
+  static void fail() { throw RankError("alone"); }
+};
+
+TEST(ClipUpdates, WhateverThrowsLeavesTheRuleAsItWas) {
+  Alone alone;
+  const Partial partial{&alone, {0}};
+  bool throws = false;
+  const auto limit = [](int64_t step) { return step == 1 ? -1.0 : 5.0; };
+  const auto own_norm = [&](double norm) {
+    if (throws) throw InvalidArgument("test", "no norm", Where{});
+    return norm;
+  };
+  const auto own_condition = [&](int64_t) {
+    if (throws) throw InvalidArgument("test", "no condition", Where{});
+    return true;
+  };
+  const std::pair<const char*, AnyTransform> table[] = {
+      {"a limit", ClipByNorm{.clip_norm = limit}},
+      {"a limit of some", only("a", ClipByGlobalNorm{.clip_norm = limit})},
+      {"a limit in a chain", chain(MeasureNorm{}, ClipByBlockRms{.threshold = limit})},
+      {"bounds", ClipByValue{.min = 0, .max = [&](int64_t step) { return limit(step); }}},
+      {"examples", ClipByNorm{.clip_norm = per_sample(1)}},
+      {"ranks", ClipByGlobalNorm{.clip_norm = 5, .shards = Shards{&alone}}},
+      {"ranks of the step", ClipByGlobalNorm{.clip_norm = 5}},
+      {"a norm", ClipByGlobalNorm{.clip_norm = 5, .use_norm = own_norm}},
+      {"a condition", conditionally_transform(ClipByNorm{.clip_norm = 5}, own_condition)}};
+  for (const auto& [name, clip] : table) {
+    SCOPED_TRACE(name);
+    const AnyRule rule = ClipUpdates{.rule = Adam{}, .clip = clip};
+    Walk walk(rule);
+    const std::string_view what = name;
+    if (what != "examples" && what != "ranks") walk.step(0);  // which throw always
+    const auto before = standing(walk);
+    throws = true;
+    if (what == "ranks of the step") walk.partial = &partial;
+    EXPECT_THROW(walk.step(1), Error);
+    throws = false;
+    EXPECT_EQ(standing(walk), before);
+  }
+}
+
+// Descent that keeps to itself what it remembers, so that nobody can copy it.
+struct Silent {
+  static constexpr std::string_view name = "Silent";
+  struct State {
+    int64_t count = 0;
+  };
+  State init(const Variables&) const { return {}; }
+  std::vector<Slot*> slots(State&) const { return {}; }
+  SparseUpdate sparse_update() const { return SparseUpdate::rows; }
+  void begin(State& state, const Gradients&) const { ++state.count; }
+  template <class T>
+  void delta(std::span<T> d, State&, BlockPlace) const {
+    for (T& x : d) x = -x;
+  }
+};
+
+TEST(ClipUpdates, NothingIsCopiedForAClipThatCannotThrow) {
+  const auto with = [](AnyTransform clip) {
+    return test::error_of([&] { Walk(ClipUpdates{.rule = Silent{}, .clip = clip}).step(0); });
+  };
+  EXPECT_EQ(with(ClipByNorm{.clip_norm = 5}), "nothing thrown");
+  EXPECT_EQ(with(chain(only("a", ClipByGlobalNorm{.clip_norm = 5}), ClipByValue{-1, 1})),
+            "nothing thrown");
+  EXPECT_NE(with(ClipByNorm{.clip_norm = [](int64_t) { return 5.0; }}), "nothing thrown");
+  EXPECT_NE(with(chain(only("a", ClipByGlobalNorm{.clip_norm = per_sample(5)}))), "nothing thrown");
 }
 
 TEST(ClipUpdates, WhatIsNotFiniteIsNotRemembered) {

@@ -173,6 +173,48 @@ TEST(StepOfParts, SkipsScalesAndGoesBackAsTheWhole) {
       compare(nothing, of_updates, {.rollback = Rollback{.most_bad = 0}}, 3).rolled_back[3]);
 }
 
+// A rank that is alone in the end.
+struct Left final : Communicator {
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+  void all_reduce(std::span<float>) override { answer(); }
+  void all_reduce(std::span<double>) override { answer(); }
+  void broadcast(std::span<std::byte>, int) override { answer(); }
+  void answer() {
+    if (answers-- == 0) throw RankError("left");
+  }
+  int answers = 1000;
+};
+
+TEST(StepOfParts, WhenTheOthersLeaveBeforeTheUpdatesAreClippedNothingHasHappened) {
+  Left ranks;
+  Model model(ranks);
+  const CheckFinite check{.shards = Shards{&ranks, {"w"}}};
+  Step step = record(model.cost(), model.vars, check,
+                     ClipUpdates{.rule = Adam{}, .clip = ClipByGlobalNorm{.clip_norm = 0.1}});
+  const auto run = [&] {
+    step(Tensor::scalar(1.0), model.part(noise(kRows * kColumns)), vector({1, 2}, DType::float64));
+  };
+  const auto rule = [&] {
+    std::vector<double> all;
+    for (const auto& [name, value] : step.state()) {
+      if (const Tensor* t = std::get_if<Tensor>(&value); t && name.starts_with("rule")) {
+        const auto more = numbers(*t);
+        all.insert(all.end(), more.begin(), more.end());
+      }
+    }
+    return all;
+  };
+  run();
+  const auto before = rule();
+  ranks.answers = 1;  // to the check
+  EXPECT_THROW(run(), RankError);
+  EXPECT_EQ(rule(), before);
+  ranks.answers = 1000;
+  run();
+  EXPECT_NE(rule(), before);
+}
+
 TEST(StepOfParts, WhatKnowsNothingOfThemIsRefusedAtOnce) {
   Serial alone, other;
   Model model(alone);

@@ -62,8 +62,9 @@ concept MakesDeltas = requires(const R r, typename R::State& state, const Gradie
 /// An update rule: public settings, and a State apart from them that `init` makes, throwing
 /// InvalidArgument for settings that make no sense. Both list their fields (rein/base/fields.h),
 /// the State those that outlive a step; else the state cannot be saved.
-///  - `prepare(state)` comes first in a step: it evaluates schedules, once, into what of the state
-///    does not outlive a step, and throws if their values make no sense. A rule needs none if
+///  - `prepare(state)`, or `prepare(state, gradients)`, comes first in a step, when gradients are
+///    not there yet: it evaluates schedules, once, into what of the state does not outlive a step,
+///    and throws if their values make no sense. A rule needs none if
 ///    `state.rate = next_rate(rule, state)` is all of it;
 ///  - `begin` then counts the step and makes bias corrections; it must not throw;
 ///  - `delta` turns a block of gradients of one variable into what is to be added to the
@@ -127,7 +128,7 @@ class AnyRule {
   }
   /// Throws InvalidArgument for settings that make no sense.
   State init(const Variables& variables) const { return self_->init(variables); }
-  void prepare(State& state) const { self_->prepare(state); }
+  void prepare(State& state, const Gradients& gradients) const { self_->prepare(state, gradients); }
   void begin(State& state, const Gradients& gradients) const { self_->begin(state, gradients); }
   void delta(std::span<float> d, State& state, BlockPlace place) const {
     self_->delta(d, state, place);
@@ -191,7 +192,7 @@ class AnyRule {
     virtual SparseUpdate sparse_update(State& state, size_t variable) const = 0;
     virtual bool whole_variable(State& state, size_t variable) const = 0;
     virtual State init(const Variables& variables) const = 0;
-    virtual void prepare(State& state) const = 0;
+    virtual void prepare(State& state, const Gradients& gradients) const = 0;
     virtual void begin(State& state, const Gradients& gradients) const = 0;
     virtual void delta(std::span<float> d, State& state, BlockPlace place) const = 0;
     virtual void delta(std::span<double> d, State& state, BlockPlace place) const = 0;
@@ -276,9 +277,12 @@ class AnyRule {
         return false;
     }
     State init(const Variables& variables) const override { return State(rule.init(variables)); }
-    void prepare([[maybe_unused]] State& s) const override {
-      if constexpr (GoesAround<R>) rule.rule.prepare(cast(s).rule);
-      if constexpr (requires { rule.prepare(cast(s)); })
+    void prepare([[maybe_unused]] State& s,
+                 [[maybe_unused]] const Gradients& gradients) const override {
+      if constexpr (GoesAround<R>) rule.rule.prepare(cast(s).rule, gradients);
+      if constexpr (requires { rule.prepare(cast(s), gradients); })
+        rule.prepare(cast(s), gradients);
+      else if constexpr (requires { rule.prepare(cast(s)); })
         rule.prepare(cast(s));
       else if constexpr (requires { cast(s).rate = next_rate(rule, cast(s)); })
         cast(s).rate = next_rate(rule, cast(s));

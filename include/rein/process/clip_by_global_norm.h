@@ -65,7 +65,7 @@ struct ClipByGlobalNorm {
   using State = Norms;
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
-  bool may_refuse() const { return error_if_nonfinite; }
+  bool may_refuse() const { return error_if_nonfinite || use_norm; }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {

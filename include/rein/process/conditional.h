@@ -54,7 +54,6 @@ struct Conditional {
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
   void remember(State& state) const;
-  bool may_refuse() const { return transform.may_refuse(); }
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {

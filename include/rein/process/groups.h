@@ -52,7 +52,7 @@ struct Groups {
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
   void remember(State& state) const;
-  bool may_refuse() const;
+  bool may_refuse() const { return false; }  // but its groups
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {

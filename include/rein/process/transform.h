@@ -4,12 +4,14 @@
 #include <concepts>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "rein/base/schedule.h"
 #include "rein/process/shards.h"
 #include "rein/process/step_info.h"
 #include "rein/tensor/state.h"
@@ -60,8 +62,9 @@ class AnyTransform {
   /// Whether it says what becomes of a step that is not finite, whatever the variable: CheckFinite
   /// does, and so a Chain or Monitor with one in it. Any transform may have this function.
   bool decides_non_finite() const { return self_->decides_non_finite(); }
-  /// Whether it may ask to skip a step, or throw, for the numbers that it sees. Any transform may
-  /// have this function; one without it may.
+  /// Whether it may ask to skip a step, or throw. Any transform may have this function; one without
+  /// it may, and so may one that has, among its fields, limits that follow the step or the number
+  /// of examples, shards, or a transform that may.
   bool may_refuse() const { return self_->may_refuse(); }
   /// Adds the shards that it names, and those of transforms inside it: those among its fields,
   /// unless it has this function.
@@ -80,6 +83,25 @@ class AnyTransform {
     virtual bool may_refuse() const = 0;
     virtual void find_shards(std::vector<Shards>& found) const = 0;
     virtual void describe(std::string_view path, Settings& out) const = 0;
+  };
+  struct RefusalFinder {
+    bool& found;
+    template <class T>
+    void optional(const std::string& path, const std::optional<T>& x) const {
+      if (!x) return;
+      if constexpr (std::same_as<T, Shards>)
+        found = true;  // other ranks may be gone
+      else
+        visit_fields(path, *x, *this);
+    }
+    void leaf(const std::string&, const Schedule& s) const { found |= !s.is_constant(); }
+    void leaf(const std::string& path, const bool& x) const {
+      found |= x && path.ends_with("per_sample");
+    }
+    template <class T>
+    void leaf(const std::string&, const T& x) const {
+      if constexpr (requires { x.may_refuse(); }) found |= x.may_refuse();
+    }
   };
   static void update_each(
       const std::function<Gradient(const Gradient&, const std::string&)>& function,
@@ -114,10 +136,10 @@ class AnyTransform {
         return false;
     }
     bool may_refuse() const override {
-      if constexpr (requires { transform.may_refuse(); })
-        return transform.may_refuse();
-      else
-        return true;
+      bool may = true;
+      if constexpr (requires { transform.may_refuse(); }) may = transform.may_refuse();
+      if constexpr (HasFields<T>) visit_fields("", transform, RefusalFinder{may});
+      return may;
     }
     void find_shards([[maybe_unused]] std::vector<Shards>& found) const override {
       if constexpr (requires { transform.find_shards(found); })
@@ -153,7 +175,7 @@ struct Chain {
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
   void remember(State& state) const;
   bool decides_non_finite() const;
-  bool may_refuse() const;
+  bool may_refuse() const { return false; }  // but its parts
 };
 
 /// `chain(ClipByValue{-1, 1}, ClipByGlobalNorm{.clip_norm = 5})`; with nothing in it, no change.

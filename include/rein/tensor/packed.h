@@ -17,6 +17,7 @@ class Packed {
  public:
   /// Empties it; its memory stays.
   void clear() { bytes_.clear(), at_ = 0; }
+  bool empty() const { return bytes_.empty(); }
   /// From now on `take` reads from the first.
   void rewind() { at_ = 0; }
 

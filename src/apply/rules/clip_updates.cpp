@@ -18,14 +18,14 @@ ClipUpdates::State ClipUpdates::init(const Variables& variables) const {
   State state;
   state.rule = init_inside(name, rule, variables);
   state.clip = clip.init(variables);
-  prepare(state);
+  state.may_refuse = clip.may_refuse();
+  if (state.may_refuse) state.rule.pack(state.before);
   return state;
 }
 
-void ClipUpdates::prepare(State& state) const {
-  if (!clip.may_refuse()) return;
+void ClipUpdates::prepare(State& state, const Gradients& gradients) const {
   state.before.clear();
-  state.rule.pack(state.before);
+  if (state.may_refuse || gradients.partial) state.rule.pack(state.before);
 }
 
 void ClipUpdates::deltas(Gradients& all, State& state, const Variables& variables,
@@ -36,7 +36,7 @@ void ClipUpdates::deltas(Gradients& all, State& state, const Variables& variable
 
 void ClipUpdates::take_back(State& state) const {
   --state.steps;
-  if (!clip.may_refuse()) return;
+  if (state.before.empty()) return;
   state.before.rewind();
   state.rule.unpack(state.before);
 }

@@ -33,8 +33,8 @@ RuleGroups::State RuleGroups::init(const Variables& variables) const {
   return state;
 }
 
-void RuleGroups::prepare(State& state) const {
-  for (size_t g = 0; g <= groups.size(); ++g) rule_of(g).prepare(state.states[g]);
+void RuleGroups::prepare(State& state, const Gradients& gradients) const {
+  for (size_t g = 0; g <= groups.size(); ++g) rule_of(g).prepare(state.states[g], gradients);
 }
 
 void RuleGroups::begin(State& state, const Gradients& gradients) const {

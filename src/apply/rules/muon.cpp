@@ -124,9 +124,9 @@ Muon::State Muon::init(const Variables& variables) const {
   return state;
 }
 
-void Muon::prepare(State& state) const {
+void Muon::prepare(State& state, const Gradients& gradients) const {
   state.rate = next_rate(*this, state);
-  others.prepare(state.others);
+  others.prepare(state.others, gradients);
 }
 
 void Muon::begin(State& state, const Gradients& gradients) const {

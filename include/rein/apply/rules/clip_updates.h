@@ -18,8 +18,8 @@ namespace rein {
 /// rule. A transform that asks to skip, or throws, leaves everything as it was; StepInfo tells of a
 /// skip, and for a Rollback the step was bad. Sparse gradients: a rule that moves their rows alone
 /// gives deltas that are those rows. Two more passes over memory; and a copy of what the rule
-/// remembers, in every step, if the clip may refuse one (AnyTransform::may_refuse: CheckFinite and
-/// functions of your own do, other clips do not).
+/// remembers, in every step, if the clip may refuse one (AnyTransform::may_refuse: CheckFinite,
+/// functions of your own, limits that are no plain numbers and norms of several ranks do).
 struct ClipUpdates {
   static constexpr std::string_view name = "ClipUpdates";
   AnyRule rule;
@@ -29,7 +29,8 @@ struct ClipUpdates {
     AnyRule::State rule;
     AnyTransform::State clip;
     int64_t steps = 0;
-    Packed before;  // of the rule, if the clip may refuse a step
+    bool may_refuse = false;  // the clip
+    Packed before;            // of the rule, in a step that may be refused
     template <class Self, class F>
     static void fields(Self& self, F&& f) {
       f("rule", self.rule);
@@ -41,7 +42,7 @@ struct ClipUpdates {
   /// and Lookahead go around this one, and ScheduleFreeAdamW alone; and, if the clip may refuse a
   /// step, for one that does not list what it remembers.
   State init(const Variables& variables) const;
-  void prepare(State& state) const;
+  void prepare(State& state, const Gradients& gradients) const;
   void begin(State& state, const Gradients&) const { ++state.steps; }
   void deltas(Gradients& all, State& state, const Variables& variables, StepInfo& info) const;
   void remember(State& state) const { clip.remember(state.clip); }

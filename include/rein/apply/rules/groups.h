@@ -39,7 +39,7 @@ struct RuleGroups {
   SparseUpdate sparse_update(State& state, size_t variable) const;
   bool whole_variable(State& state, size_t variable) const;
   State init(const Variables& variables) const;
-  void prepare(State& state) const;
+  void prepare(State& state, const Gradients& gradients) const;
   void begin(State& state, const Gradients& gradients) const;
   void before(State& state, const Variables& variables) const;
   template <class T>

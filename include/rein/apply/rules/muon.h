@@ -61,7 +61,7 @@ struct Muon {
   bool whole_variable(State& state, size_t variable) const;
   /// Throws InvalidArgument too if the columns of a matrix cannot be cut into `column_blocks`.
   State init(const Variables& variables) const;
-  void prepare(State& state) const;
+  void prepare(State& state, const Gradients& gradients) const;
   void begin(State& state, const Gradients& gradients) const;
   void before(State& state, const Variables& variables) const;
   template <class T>
