@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "apply/rule_table.h"
+#include "support/error_text.h"
 
 namespace rein {
 namespace {
@@ -272,6 +273,79 @@ TEST(RuleGroups, MovesEachVariableAsItsRuleAloneWould) {
     std::vector<Gradient> all;
     for (uint64_t i = 0; i < expected.size(); ++i) {
       all.push_back(dense({3, 2}, 10 * t + i));
+      alone[i]->step({all.back()});
+    }
+    groups.step(all);
+  }
+  for (size_t i = 0; i < expected.size(); ++i)
+    EXPECT_EQ(numbers(groups.vars[i].read()), numbers(alone[i]->vars[0].read())) << i;
+}
+
+TEST(RuleGroups, APatternThatMatchesNothingIsAnError) {
+  const auto error = [](const AnyRule& rule) {
+    Walk walk(rule);
+    walk.add("w", {2, 2}, noise(4));
+    walk.add("bias", {2}, noise(2));
+    return test::error_of([&] { walk.init(); });
+  };
+  EXPECT_EQ(error(RuleGroups{.groups = {{"biases*", Adam{}}}, .otherwise = AdamW{}}),
+            "RuleGroups: no variable matches 'biases*'; there are 'w', 'bias'");
+  EXPECT_EQ(error(Muon{.matrices = "weights"}),
+            "Muon: no variable matches 'weights'; there are 'w', 'bias'");
+  EXPECT_EQ(error(RuleGroups{.groups = {{"*", Adam{}}, {"bias", Lion{}}}, .otherwise = AdamW{}}),
+            "nothing thrown");
+}
+
+TEST(RuleGroups, RememberOnlyWhatIsTheirOwn) {
+  const auto remembered = [](const AnyRule& rule) {
+    Walk walk(rule);
+    for (const char* name : {"a", "bias", "c"})
+      walk.add(name, name[0] == 'b' ? Shape{17} : Shape{8, 9}, noise(name[0] == 'b' ? 17 : 72));
+    walk.init();
+    std::vector<Gradient> all{dense({8, 9}, 4), dense({17}, 5), dense({8, 9}, 6)};
+    for (int t = 0; t < 3; ++t) walk.step(all);
+    StateDict saved;
+    walk.state.save("", saved);
+    std::vector<std::string> names;
+    for (const auto& [name, value] : saved)
+      for (const char* variable : {"/a", "/bias", "/c"})
+        if (name.ends_with(variable)) names.push_back(name);
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(remembered(RuleGroups{.groups = {{"bias", Adagrad{}}, {"c", Lion{}}},
+                                  .otherwise = Momentum{}}),
+            (Names{"states/0/accumulator/bias", "states/1/m/c", "states/2/momentum/a"}));
+  EXPECT_EQ(remembered(Muon{.matrices = "c", .others = Ftrl{}}),
+            (Names{"others/accumulator/a", "others/accumulator/bias", "others/linear/a",
+                   "others/linear/bias", "velocity/c"}));
+}
+
+TEST(RuleGroups, OfGroupsMoveEachVariableAsItsRuleAloneWould) {
+  const AnyRule adagrad = Adagrad{.learning_rate = 0.1}, rmsprop = RMSProp{.learning_rate = 0.1};
+  const AnyRule muon = Muon{.matrices = "m*", .others = adagrad};
+  const AnyRule inner = RuleGroups{.groups = {{"b*", rmsprop}}, .otherwise = muon};
+  const AnyRule rule = RuleGroups{.groups = {{"a", Adafactor{.min_factored = 128}}, {"b", Adam{}}},
+                                  .otherwise = inner};
+  Walk groups(rule);
+  const std::vector<std::pair<std::string, AnyRule>> expected{
+      {"c", adagrad}, {"a", Adafactor{.min_factored = 128}},
+      {"b", Adam{}},  {"bias", rmsprop},
+      {"m", Muon{}},  {"d", adagrad}};
+  std::vector<std::unique_ptr<Walk>> alone;
+  for (uint64_t i = 0; i < expected.size(); ++i) {
+    const auto& [name, part] = expected[i];
+    groups.add(name, {3, 7}, noise(21, i));
+    alone.push_back(std::make_unique<Walk>(part));
+    alone.back()->add(name, {3, 7}, noise(21, i));
+    alone.back()->init();
+  }
+  groups.init();
+  for (uint64_t t = 0; t < 4; ++t) {
+    std::vector<Gradient> all;
+    for (uint64_t i = 0; i < expected.size(); ++i) {
+      all.push_back(i == 5 ? rows({2, 0}, {3, 7}, noise(14, 10 * t + i), DType::float64)
+                           : dense({3, 7}, 10 * t + i));
       alone[i]->step({all.back()});
     }
     groups.step(all);

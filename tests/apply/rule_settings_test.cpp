@@ -129,8 +129,8 @@ TEST(RuleSettings, OfGroupsAreThoseOfTheirRules) {
   Variables vars;
   add_variable(vars, "w", {2}, {1, 2});
   const AnyRule wrong = Adam{.beta1 = 1};
-  for (const AnyRule& rule : {AnyRule(RuleGroups{.groups = {{"x", wrong}}, .otherwise = Adam{}}),
-                              AnyRule(RuleGroups{.groups = {{"x", Adam{}}}, .otherwise = wrong}),
+  for (const AnyRule& rule : {AnyRule(RuleGroups{.groups = {{"w", wrong}}, .otherwise = Adam{}}),
+                              AnyRule(RuleGroups{.groups = {{"w", Adam{}}}, .otherwise = wrong}),
                               AnyRule(Muon{.others = wrong})})
     EXPECT_THROW((void)rule.init(vars), InvalidArgument);
 }

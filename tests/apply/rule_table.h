@@ -92,7 +92,7 @@ inline std::vector<RuleRow> rule_table(const Schedule& rate = 0.05) {
        true},
       {"groups",
        RuleGroups{
-           .groups = {{"b*", Adam{.learning_rate = rate}}, {"e*", Adagrad{.learning_rate = rate}}},
+           .groups = {{"*", Adagrad{.learning_rate = rate}}, {"*", Adam{.learning_rate = rate}}},
            .otherwise = Lamb{.learning_rate = rate}},
        true},
   };

@@ -179,6 +179,8 @@ class AnyRule {
   std::string_view part_without_rate() const {
     return part_where([](const Interface& rule) { return !rule.has_rate(); });
   }
+  /// Whether it is made of other rules.
+  bool is_composed() const { return !self_->parts().empty(); }
   /// Adds the shards that transforms among its fields name, and those of rules that it is made of.
   void find_shards(std::vector<Shards>& found) const { self_->find_shards(found); }
   std::vector<Slot*> slots(State& state) const { return self_->slots(state); }

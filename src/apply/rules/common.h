@@ -5,6 +5,7 @@
 #include <cmath>
 #include <initializer_list>
 #include <span>
+#include <vector>
 
 #include "kernels/prefetch.h"
 #include "rein/apply/rules/settings.h"
@@ -27,6 +28,18 @@ void check_from_zero(std::string_view rule, std::string_view setting, double val
 void check_form(std::string_view rule, RuleForm form, std::initializer_list<RuleForm> known);
 /// That a rule for some of the variables does not move the others.
 void check_part(std::string_view rule, const AnyRule& part);
+/// The state of a rule for those of the variables that are its `own`. Its slots have no memory for
+/// the others, and so are not laid out as the parameters are: `place_in` of `shift` says where in
+/// them a block is. Rules that are made of others have all variables.
+struct Part {
+  AnyRule::State state;
+  std::vector<size_t> shift;  // per variable, in elements
+};
+Part init_part(const AnyRule& rule, const Variables& variables, const std::vector<bool>& own);
+inline BlockPlace place_in(const std::vector<size_t>& shift, BlockPlace place) {
+  place.offset -= shift[place.variable];
+  return place;
+}
 /// The state of the rule inside another, which must not be or have one that `moves_alone`.
 AnyRule::State init_inside(std::string_view around, const AnyRule& rule,
                            const Variables& variables);

@@ -1,7 +1,7 @@
 #include "rein/apply/rules/groups.h"
 
 #include "apply/rules/common.h"
-#include "rein/base/text.h"
+#include "process/patterns.h"
 
 namespace rein {
 
@@ -23,12 +23,18 @@ bool RuleGroups::whole_variable(State& state, size_t variable) const {
 
 RuleGroups::State RuleGroups::init(const Variables& variables) const {
   for (size_t g = 0; g <= groups.size(); ++g) check_part(name, rule_of(g));
+  std::vector<std::string_view> patterns;
+  for (const Group& group : groups) patterns.push_back(group.pattern);
   State state;
-  for (size_t g = 0; g <= groups.size(); ++g) state.states.push_back(rule_of(g).init(variables));
-  for (const auto& entry : variables.layout().entries) {
-    size_t g = 0;
-    while (g < groups.size() && !matches(groups[g].pattern, entry.name)) ++g;
-    state.group_of.push_back(g);
+  state.group_of = first_matches(name, patterns, variables);
+  state.shift.resize(variables.size());
+  for (size_t g = 0; g <= groups.size(); ++g) {
+    std::vector<bool> own;
+    for (const size_t of : state.group_of) own.push_back(of == g);
+    Part part = init_part(rule_of(g), variables, own);
+    for (size_t i = 0; i < own.size(); ++i)
+      if (own[i]) state.shift[i] = part.shift[i];
+    state.states.push_back(std::move(part.state));
   }
   return state;
 }
@@ -48,7 +54,7 @@ void RuleGroups::before(State& state, const Variables& variables) const {
 template <class T>
 void RuleGroups::delta(std::span<T> d, State& state, BlockPlace place) const {
   const size_t g = state.group_of[place.variable];
-  rule_of(g).delta(d, state.states[g], place);
+  rule_of(g).delta(d, state.states[g], place_in(state.shift, place));
 }
 template void RuleGroups::delta(std::span<float>, State&, BlockPlace) const;
 template void RuleGroups::delta(std::span<double>, State&, BlockPlace) const;

@@ -4,7 +4,7 @@
 
 #include "apply/rules/common.h"
 #include "apply/rules/tiles.h"
-#include "rein/base/text.h"
+#include "process/patterns.h"
 #include "rein/kernels/gemm.h"
 
 namespace rein {
@@ -100,13 +100,16 @@ Muon::State Muon::init(const Variables& variables) const {
   if (column_blocks < 1)
     reject(name, "column_blocks", "a number from 1 on", static_cast<double>(column_blocks));
   check_part(name, others);
+  const std::string_view pattern = matrices;
+  const std::vector<size_t> match = first_matches(name, {&pattern, 1}, variables);
   State state;
-  state.others = others.init(variables);
   state.count.start(variables);
   size_t bytes = 0;
+  std::vector<bool> own;
   for (const auto& entry : variables.layout().entries) {
     const Shape& shape = entry.spec.shape;
-    const bool ours = shape.rank() == 2 && matches(matrices, entry.name);
+    const bool ours = shape.rank() == 2 && match[own.size()] == 0;
+    own.push_back(ours);
     state.shapes.push_back(ours ? shape : Shape{});
     if (!ours) continue;
     if (shape[1] % column_blocks != 0)
@@ -120,7 +123,11 @@ Muon::State Muon::init(const Variables& variables) const {
     });
   }
   state.scratch = Buffer(bytes);
-  state.velocity = Slot("momentum", variables);
+  state.velocity = Slot("momentum", variables, own);
+  own.flip();
+  Part part = init_part(others, variables, own);
+  state.others = std::move(part.state);
+  state.shift = std::move(part.shift);
   return state;
 }
 
@@ -141,10 +148,10 @@ void Muon::before(State& state, const Variables& variables) const {
 template <class T>
 void Muon::delta(std::span<T> d, State& state, BlockPlace place) const {
   if (!is_matrix(state, place.variable)) {
-    others.delta(d, state.others, place);
+    others.delta(d, state.others, place_in(state.shift, place));
     return;
   }
-  T* const a = block_of<T>(state.velocity, place);
+  T* const a = state.velocity.of<T>(place.variable);
   const T mu = static_cast<T>(momentum), fresh = static_cast<T>(1 - momentum);
   double of_g = use_nesterov ? 1 - momentum : 0, of_a = use_nesterov ? momentum : 1;
   if (form == RuleForm::optax && use_nesterov) {

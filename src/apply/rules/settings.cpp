@@ -78,6 +78,30 @@ void check_part(std::string_view rule, const AnyRule& part) {
         Where{});
 }
 
+Part init_part(const AnyRule& rule, const Variables& variables, const std::vector<bool>& own) {
+  Part part{rule.init(variables), std::vector<size_t>(variables.size())};
+  if (rule.is_composed()) return part;
+  for (Slot* slot : rule.slots(part.state)) {
+    std::vector<bool> has(variables.size());
+    for (size_t k = 0; k < slot->variable_count(); ++k) {
+      const size_t i = slot->variable(k).index;
+      has[i] = own[i];
+    }
+    Slot kept(slot->name(), variables, has);
+    for (size_t k = 0; k < kept.variable_count(); ++k)
+      kept.assign(kept.variable(k), slot->read(kept.variable(k)));
+    *slot = std::move(kept);
+  }
+  const Layout& layout = variables.layout();
+  size_t others = 0;  // elements before the variable
+  for (size_t i = 0; i < variables.size(); ++i) {
+    const size_t end = i + 1 < variables.size() ? layout.entries[i + 1].offset : layout.size;
+    part.shift[i] = others;
+    if (!own[i]) others += end - layout.entries[i].offset;
+  }
+  return part;
+}
+
 AnyRule::State init_inside(std::string_view around, const AnyRule& rule,
                            const Variables& variables) {
   if (const std::string_view lone = rule.lone_part(); !lone.empty())

@@ -12,8 +12,10 @@ namespace rein {
 ///
 ///     RuleGroups{.groups = {{"*bias", Adam{}}, {"embedding*", Adagrad{}}}, .otherwise = AdamW{}}
 ///
-/// Every rule counts its own steps. A rule with `after` moves variables of all groups: as the rule
-/// of one it is an InvalidArgument; put it around the groups.
+/// Every rule counts its own steps, and remembers nothing of variables that are not its own. A
+/// pattern that no variable matches throws InvalidArgument, as one of `Groups` does. A rule with
+/// `after` moves variables of all groups: as the rule of one it is an InvalidArgument; put it
+/// around the groups.
 struct RuleGroups {
   static constexpr std::string_view name = "RuleGroups";
   struct Group {
@@ -31,6 +33,7 @@ struct RuleGroups {
   struct State {
     std::vector<AnyRule::State> states;  // of the groups, then of `otherwise`
     std::vector<size_t> group_of;        // per variable
+    std::vector<size_t> shift;           // per variable: of its place in the slots of its rule
     template <class Self, class F>
     static void fields(Self& self, F&& f) {
       f("states", self.states);
@@ -48,6 +51,7 @@ struct RuleGroups {
   bool update(std::span<T> gradient, double scale, T* parameters, State& state,
               BlockPlace place) const {
     const size_t g = state.group_of[place.variable];
+    place.offset -= state.shift[place.variable];
     return rule_of(g).update(gradient, scale, parameters, state.states[g], place);
   }
   Tensor average(State& state, const Variable& variable) const;

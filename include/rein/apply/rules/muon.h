@@ -27,9 +27,10 @@ std::string_view to_string(MuonScale scale);
 ///    rate has no default).
 /// Only variables with two axes whose name matches `matrices` (`matches`, in rein/base/text.h) are
 /// treated so, the rest by the rule `others`: biases and, as the authors advise, embeddings and the
-/// output layer. `column_blocks` is the number of matrices that stand side by side in one variable
-/// and are made orthogonal each on its own: 4 for the weights of an LSTM, 3 of a GRU. Products are
-/// taken in the type of the variables. Sparse: as the dense gradient.
+/// output layer. A pattern that no variable matches throws InvalidArgument. `column_blocks` is the
+/// number of matrices that stand side by side in one variable and are made orthogonal each on its
+/// own: 4 for the weights of an LSTM, 3 of a GRU. Products are taken in the type of the variables.
+/// Sparse: as the dense gradient.
 struct Muon {
   static constexpr std::string_view name = "Muon";
   Schedule learning_rate = 0.02;
@@ -48,7 +49,8 @@ struct Muon {
     double rate = 0;
     std::vector<Shape> shapes;  // of the matrices; of other variables {}
     Buffer scratch;
-    Slot velocity;  // "momentum"
+    Slot velocity;              // "momentum", of the matrices
+    std::vector<size_t> shift;  // per variable: of its place in the slots of `others`
     AnyRule::State others;
     template <class Self, class F>
     static void fields(Self& self, F&& f) {
