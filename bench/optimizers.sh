@@ -11,7 +11,7 @@ rein=build/release/bin/rein
 clips=(none value:5 value:1e-4 norm:5 norm:1e-3 average:5 rms:5 global:5 max_change:5 agc:5 autoclip:50
   zclip:2.5 adaptive:2 adagc:1.05 spikes:5000)
 rules=(adamw amsgrad adamax nadam radam sgd momentum rmsprop adagrad adadelta ftrl lion rprop lamb lars adafactor
-  schedule_free)
+  muon schedule_free)
 
 commit=$(git describe --always)
 git diff --quiet HEAD -- src include apps || commit+=-dirty
