@@ -62,8 +62,26 @@ void Optimizer::minimize(Value loss, Where where) {
 
 namespace {
 
-// Everything that apply_gradients refuses, before anything is changed.
-void check(std::span<const GradAndVar> pairs, const Variables& store, Where where) {
+[[noreturn]] void refuse_state(std::string_view op, const Optimizer& optimizer, Where where) {
+  throw InvalidArgument(
+      op,
+      fmt::format("{} does not say what it remembers; it needs state and load_state",
+                  optimizer.name()),
+      where);
+}
+
+}  // namespace
+
+StateDict Optimizer::state(Where where) const { refuse_state("Optimizer::state", *this, where); }
+
+void Optimizer::load_state(const StateDict&, Variables&, SavedSettings, Where where) {
+  refuse_state("Optimizer::load_state", *this, where);
+}
+
+namespace {
+
+// Everything that apply_gradients refuses of a list, before anything is changed.
+void check_list(std::span<const GradAndVar> pairs, const Variables& store, Where where) {
   constexpr std::string_view op = "apply_gradients";
   std::vector<char> seen(store.size(), 0);
   bool any = false;
@@ -90,6 +108,30 @@ void check(std::span<const GradAndVar> pairs, const Variables& store, Where wher
         op,
         fmt::format("all gradients are absent: the loss does not depend on {}", names_of(pairs)),
         where);
+}
+
+// The set that a list is of: the one that is known, or the first. Throws what apply_gradients
+// refuses.
+Variables& checked_store(std::span<const GradAndVar> pairs, Variables* known,
+                         const std::optional<Gradients>& gradients, Where where) {
+  if (pairs.empty())
+    throw InvalidArgument("apply_gradients", "the list of gradients is empty", where);
+  for (const GradAndVar& pair : pairs)
+    if (!pair.var.store) throw InvalidArgument("apply_gradients", "a pair has no variable", where);
+  Variables& store = known ? *known : *pairs[0].var.store;
+  check_list(pairs, store, where);
+  if (gradients && gradients->size() != store.size())
+    throw InvalidArgument("apply_gradients",
+                          "variables were added after the first step; what the optimizer remembers "
+                          "has no place for them",
+                          where);
+  return store;
+}
+
+void put(std::span<const GradAndVar> pairs, Gradients& gradients, Where where) {
+  for (size_t i = 0; i < gradients.size(); ++i) gradients.set_kind(i, Gradients::Kind::absent);
+  for (const auto& [grad, var] : pairs) gradients.set(var.index, grad, where);
+  gradients.scale = 1;
 }
 
 }  // namespace
@@ -145,21 +187,9 @@ void RuleOptimizer::load_state(const StateDict& saved, Variables& variables, Sav
 }
 
 void RuleOptimizer::apply_gradients(std::span<const GradAndVar> pairs, Where where) {
-  if (pairs.empty())
-    throw InvalidArgument("apply_gradients", "the list of gradients is empty", where);
-  for (const GradAndVar& pair : pairs)
-    if (!pair.var.store) throw InvalidArgument("apply_gradients", "a pair has no variable", where);
-  Variables& store = variables_ ? *variables_ : *pairs[0].var.store;
-  check(pairs, store, where);
-  if (gradients_ && gradients_->size() != store.size())
-    throw InvalidArgument("apply_gradients",
-                          "variables were added after the first step; what the optimizer remembers "
-                          "has no place for them",
-                          where);
+  Variables& store = checked_store(pairs, variables_, gradients_, where);
   begin(store, where);
-  for (size_t i = 0; i < gradients_->size(); ++i) gradients_->set_kind(i, Gradients::Kind::absent);
-  for (const auto& [grad, var] : pairs) gradients_->set(var.index, grad, where);
-  gradients_->scale = 1;
+  put(pairs, *gradients_, where);
   ThreadTeam alone(1);
   placed("apply_gradients", where,
          [&] { apply_updates(store, *gradients_, rule_, *state_, {}, team_ ? *team_ : alone); });
@@ -181,11 +211,83 @@ GradsAndVars detail::transformed(std::span<const GradAndVar> pairs, const Transf
   return result;
 }
 
-TransformGrads detail::global_norm_clip(double clip_norm, Where where) {
+AnyTransform detail::global_norm_clip(double clip_norm, Where where) {
   check_threshold("clip_gradients_by_norm", clip_norm, Semantics::safe, where);
-  return [clip_norm, where](std::span<const Gradient> gradients) {
-    return clip_by_global_norm(gradients, clip_norm, {}, where).gradients;
+  return ClipByGlobalNorm{.clip_norm = clip_norm};
+}
+
+void detail::ListTransform::run(std::span<const GradAndVar> pairs, const Apply& apply,
+                                Where where) {
+  Variables& store = checked_store(pairs, variables_, gradients_, where);
+  if (!state_) {
+    state_ = placed("apply_gradients", where, [&] { return transform_.init(store); });
+    gradients_.emplace(store);
+    variables_ = &store;
+  }
+  put(pairs, *gradients_, where);
+  StepInfo info{.step = info_.step + 1};
+  placed("apply_gradients", where, [&] { transform_.update(*gradients_, *state_, store, info); });
+  if (!info.skip) {
+    GradsAndVars list;
+    for (const GradAndVar& pair : pairs)
+      list.push_back({gradients_->get(pair.var.index), pair.var});
+    apply(list);
+    transform_.remember(*state_);
+  }
+  info_ = std::move(info);
+}
+
+namespace {
+
+constexpr std::string_view kInner = "inner/";
+
+}  // namespace
+
+StateDict detail::ListTransform::state(const StateDict& inner, Where where) const {
+  if (!state_)
+    throw InvalidArgument("Optimizer::state", "there is none before the first update", where);
+  return placed("Optimizer::state", where, [&] {
+    StateDict out;
+    for (const auto& [name, value] : inner) out[std::string(kInner) + name] = value;
+    state_->save("process", out);
+    out["step"] = info_.step;
+    Settings settings;
+    transform_.describe("process", settings);
+    save_settings(settings, out);
+    return out;
+  });
+}
+
+void detail::ListTransform::load_state(const StateDict& saved, Variables& variables,
+                                       SavedSettings mode, const Load& load_inner, Where where) {
+  if (variables_ && variables_ != &variables)
+    throw InvalidArgument("Optimizer::load_state",
+                          "the optimizer belongs to other Variables; give each set its own", where);
+  StateDict own, of_inner;
+  for (const auto& [name, value] : saved)
+    if (name.starts_with(kInner))
+      of_inner[name.substr(kInner.size())] = value;
+    else
+      own[name] = value;
+  AnyTransform::State state =
+      placed("Optimizer::load_state", where, [&] { return transform_.init(variables); });
+  Settings settings;
+  transform_.describe("process", settings);
+  StepInfo info;
+  StateReader reader(own);
+  const auto pass = [&] {
+    state.load("process", reader);
+    if (const int64_t* step = reader.find<int64_t>("step")) info.step = *step;
+    load_settings(settings, mode, reader);
   };
+  placed("Optimizer::load_state", where, pass);
+  reader.check("Optimizer::load_state", where);
+  load_inner(of_inner);
+  pass();
+  gradients_.emplace(variables);
+  variables_ = &variables;
+  state_ = std::move(state);
+  info_ = std::move(info);
 }
 
 }  // namespace rein

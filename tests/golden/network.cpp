@@ -205,7 +205,7 @@ std::unique_ptr<rein::Optimizer> make_optimizer(const RuleSetup& setup, const Cl
   rein::RuleOptimizer inner(setup.rule);
   if (clip.op != "clip_gradients_by_norm")
     return std::make_unique<rein::RuleOptimizer>(std::move(inner));
-  using Clipping = rein::TransformingOptimizer<rein::RuleOptimizer>;
+  using Clipping = rein::ProcessingOptimizer<rein::RuleOptimizer>;
   return std::make_unique<Clipping>(rein::clip_gradients_by_norm(std::move(inner), clip.limit));
 }
 

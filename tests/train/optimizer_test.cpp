@@ -200,5 +200,96 @@ TEST(TransformGradients, KeepsPlacesAndLength) {
   EXPECT_TRUE(has(error_of([&] { shorter.minimize(loss, model.vars); }), "3 gradients for 4"));
 }
 
+// A step of a model whose loss grows, so that AutoClip sees other norms each time.
+template <class O>
+void train(O& optimizer, SmallModel& model, int t) {
+  GradientTape tape;
+  optimizer.minimize(model.loss_on(tape) * (1.0 + t % 3), model.vars);
+}
+
+template <class Make>
+void expect_to_go_on(const Make& make) {
+  SmallModel all, first, second;
+  auto whole = make(), before = make(), after = make();
+  for (int t = 0; t < 8; ++t) train(whole, all, t);
+  for (int t = 0; t < 4; ++t) train(before, first, t);
+  const StateDict saved = before.state();
+  after.load_state(saved, second.vars);
+  EXPECT_EQ(bits(after.state()), bits(saved));
+  for (int t = 4; t < 8; ++t) train(after, second, t);
+  EXPECT_EQ(bits(after.state()), bits(whole.state()));
+  EXPECT_EQ(second.weights(), all.weights());
+}
+
+TEST(Decorators, GoOnFromWhatWasSaved) {
+  expect_to_go_on([] { return clip_gradients_by_norm(AdamOptimizer{}, 0.5); });
+  expect_to_go_on(
+      [] { return transform_gradients(AdamOptimizer{}, AutoClip{.percentile = 30, .window = 3}); });
+  expect_to_go_on([] {
+    const auto limit = [](int64_t step) { return step < 5 ? 0.5 : 0.1; };
+    return transform_gradients(
+        transform_gradients(MomentumOptimizer{}, ZClip{.z_threshold = 0, .warmup = 2}),
+        ClipByNorm{.clip_norm = limit});
+  });
+  expect_to_go_on([] {
+    return transform_gradients(AdamOptimizer{}, [](std::span<const Gradient> list) {
+      return clip_by_global_norm(list, 0.5).gradients;
+    });
+  });
+}
+
+TEST(Decorators, ATransformIsThatOfARecordedStep) {
+  const AutoClip clip{.percentile = 30, .window = 3};
+  SmallModel eager, recorded;
+  auto optimizer = transform_gradients(AdamOptimizer{}, clip);
+  Step step = record(
+      [&](Value x, Value y, Value ids, Value size) { return recorded.loss(x, y, ids) * size; },
+      recorded.vars, clip, Adam{});
+  int clipped = 0;
+  for (int t = 0; t < 6; ++t) {
+    train(optimizer, eager, t);
+    const StepInfo info =
+        step(recorded.x, recorded.y, recorded.ids, Tensor::scalar(static_cast<float>(1 + t % 3)));
+    EXPECT_EQ(optimizer.info().norm, info.norm);
+    clipped += info.clipped;
+  }
+  EXPECT_EQ(eager.weights(), recorded.weights());
+  EXPECT_GT(clipped, 0);
+}
+
+TEST(Decorators, OtherOnesAreRefusedAndNothingChanges) {
+  SmallModel model, other;
+  auto saver = transform_gradients(AdamOptimizer{}, AutoClip{.percentile = 30, .window = 3});
+  train(saver, model, 0);
+  const StateDict saved = saver.state();
+  const auto refusal = [&](auto optimizer) {
+    const auto before = other.weights();
+    const std::string text = error_of([&] { optimizer.load_state(saved, other.vars); });
+    EXPECT_EQ(other.weights(), before);
+    return text;
+  };
+  const std::string clip = refusal(transform_gradients(AdamOptimizer{}, AutoClip{.window = 3}));
+  EXPECT_TRUE(has(clip, "settings/process/percentile")) << clip;
+  const std::string kind = refusal(transform_gradients(AdamOptimizer{}, ZClip{}));
+  EXPECT_TRUE(has(kind, "process/recent") && has(kind, "process/mean")) << kind;
+  const std::string rule = refusal(
+      transform_gradients(AdamOptimizer{{.beta1 = 0.5}}, AutoClip{.percentile = 30, .window = 3}));
+  EXPECT_TRUE(has(rule, "settings/rule/beta1")) << rule;
+  const std::string bare = refusal(AdamOptimizer{});
+  EXPECT_TRUE(has(bare, "process/recent")) << bare;
+  EXPECT_TRUE(has(error_of([&] { clip_gradients_by_norm(AdamOptimizer{}, 5).state(); }),
+                  "before the first update"));
+}
+
+TEST(Decorators, ASkippedStepDoesNotReachTheOptimizer) {
+  SmallModel model;
+  const auto before = model.weights();
+  auto optimizer =
+      transform_gradients(AdamOptimizer{}, chain(AutoClip{}, CheckFinite{.skip_above = 1e-6}));
+  train(optimizer, model, 0);
+  EXPECT_TRUE(optimizer.info().skip);
+  EXPECT_EQ(model.weights(), before);
+}
+
 }  // namespace
 }  // namespace rein

@@ -47,6 +47,15 @@ class Optimizer {
   void minimize(Value loss, Where where = Where::here());
 
   virtual std::string name() const = 0;
+
+  /// The parameters, what the optimizer remembers, and its settings. Throws InvalidArgument before
+  /// the first update, and if it does not say what it remembers.
+  virtual StateDict state(Where where = Where::here()) const;
+  /// Goes on from there with these variables, to the bit. Throws InvalidArgument, having changed
+  /// nothing, with a list of all that is missing, unexpected or different.
+  virtual void load_state(const StateDict& saved, Variables& variables,
+                          SavedSettings settings = SavedSettings::must_match,
+                          Where where = Where::here());
 };
 
 /// An optimizer made of a rule, with what the rule remembers: that is made when it first meets
@@ -64,13 +73,10 @@ class RuleOptimizer final : public Optimizer {
   /// As Step::average. Throws InvalidArgument before the first update.
   Tensor average(const Variable& variable, Where where = Where::here());
 
-  /// The parameters, what the rule remembers, and its settings. Throws InvalidArgument before the
-  /// first update, and if the rule does not list what it remembers.
-  StateDict state(Where where = Where::here()) const;
-  /// Goes on from there with these variables, to the bit. Throws InvalidArgument, having changed
-  /// nothing, with a list of all that is missing, unexpected or different.
+  StateDict state(Where where = Where::here()) const override;
   void load_state(const StateDict& saved, Variables& variables,
-                  SavedSettings settings = SavedSettings::must_match, Where where = Where::here());
+                  SavedSettings settings = SavedSettings::must_match,
+                  Where where = Where::here()) override;
 
  private:
   void begin(Variables& variables, Where where);
@@ -95,9 +101,10 @@ class OptimizerOf final : public Optimizer {
     optimizer_.apply_gradients(grads_and_vars, where);
   }
   std::string name() const override { return optimizer_.name(); }
-  StateDict state(Where where = Where::here()) const { return optimizer_.state(where); }
+  StateDict state(Where where = Where::here()) const override { return optimizer_.state(where); }
   void load_state(const StateDict& saved, Variables& variables,
-                  SavedSettings settings = SavedSettings::must_match, Where where = Where::here()) {
+                  SavedSettings settings = SavedSettings::must_match,
+                  Where where = Where::here()) override {
     optimizer_.load_state(saved, variables, settings, where);
   }
 
@@ -116,10 +123,78 @@ namespace detail {
 /// The pairs with their gradients transformed. Throws InvalidArgument if the list changes length.
 GradsAndVars transformed(std::span<const GradAndVar> grads_and_vars,
                          const TransformGrads& transform, Where where);
-TransformGrads global_norm_clip(double clip_norm, Where where);
+AnyTransform global_norm_clip(double clip_norm, Where where);
+
+/// A transform of lists of gradients, with what it remembers.
+class ListTransform {
+ public:
+  explicit ListTransform(AnyTransform transform) : transform_(std::move(transform)) {}
+
+  using Apply = std::function<void(std::span<const GradAndVar>)>;
+  using Load = std::function<void(const StateDict&)>;
+  /// Hands the list on, transformed, unless the transform asks to skip the step.
+  void run(std::span<const GradAndVar> grads_and_vars, const Apply& apply, Where where);
+  const StepInfo& info() const { return info_; }
+  StateDict state(const StateDict& inner, Where where) const;
+  void load_state(const StateDict& saved, Variables& variables, SavedSettings settings,
+                  const Load& load_inner, Where where);
+
+ private:
+  AnyTransform transform_;
+  StepInfo info_{};  // of the last list
+  std::optional<AnyTransform::State> state_;
+  std::optional<Gradients> gradients_;
+  Variables* variables_ = nullptr;
+};
 }  // namespace detail
 
-/// A decorator: gradients go through a function on their way to `inner`.
+/// A decorator: gradients go through a transform on their way to `inner`, which does not see a step
+/// that it asks to skip. It is saved with what it remembers, `inner` under `inner/`; limits that
+/// follow the step count the lists that were given to it.
+template <std::derived_from<Optimizer> Inner>
+class ProcessingOptimizer final : public Optimizer {
+ public:
+  ProcessingOptimizer(Inner inner, AnyTransform transform, std::string prefix)
+      : inner_(std::move(inner)), process_(std::move(transform)), prefix_(std::move(prefix)) {}
+
+  void apply_gradients(std::span<const GradAndVar> grads_and_vars,
+                       Where where = Where::here()) override {
+    const auto apply = [&](std::span<const GradAndVar> list) {
+      inner_.apply_gradients(list, where);
+    };
+    process_.run(grads_and_vars, apply, where);
+  }
+  std::string name() const override { return prefix_ + inner_.name(); }
+  StateDict state(Where where = Where::here()) const override {
+    return process_.state(inner_.state(where), where);
+  }
+  void load_state(const StateDict& saved, Variables& variables,
+                  SavedSettings settings = SavedSettings::must_match,
+                  Where where = Where::here()) override {
+    const auto load = [&](const StateDict& of_inner) {
+      inner_.load_state(of_inner, variables, settings, where);
+    };
+    process_.load_state(saved, variables, settings, load, where);
+  }
+  /// What the transform said of the last step: norms, whether it was clipped or skipped.
+  const StepInfo& info() const { return process_.info(); }
+  Inner& inner() { return inner_; }
+
+ private:
+  Inner inner_;
+  detail::ListTransform process_;
+  std::string prefix_;
+};
+
+/// `auto opt = transform_gradients(AdamOptimizer{}, AutoClip{.percentile = 10});`
+template <std::derived_from<Optimizer> Inner>
+ProcessingOptimizer<Inner> transform_gradients(Inner inner, AnyTransform transform,
+                                               std::string prefix = "Transform") {
+  return {std::move(inner), std::move(transform), std::move(prefix)};
+}
+
+/// A decorator: gradients go through a function on their way to `inner`. What is saved is that of
+/// `inner`: the function is part of no file.
 template <std::derived_from<Optimizer> Inner>
 class TransformingOptimizer final : public Optimizer {
  public:
@@ -131,6 +206,13 @@ class TransformingOptimizer final : public Optimizer {
     inner_.apply_gradients(detail::transformed(grads_and_vars, transform_, where), where);
   }
   std::string name() const override { return prefix_ + inner_.name(); }
+  StateDict state(Where where = Where::here()) const override { return inner_.state(where); }
+  void load_state(const StateDict& saved, Variables& variables,
+                  SavedSettings settings = SavedSettings::must_match,
+                  Where where = Where::here()) override {
+    inner_.load_state(saved, variables, settings, where);
+  }
+  Inner& inner() { return inner_; }
 
  private:
   Inner inner_;
@@ -148,8 +230,8 @@ TransformingOptimizer<Inner> transform_gradients(Inner inner, TransformGrads tra
 /// name): `auto opt = clip_gradients_by_norm(AdamOptimizer{{.learning_rate = 1e-3f}}, 5);`. Throws
 /// InvalidArgument for a negative or NaN threshold.
 template <std::derived_from<Optimizer> Inner>
-TransformingOptimizer<Inner> clip_gradients_by_norm(Inner inner, double clip_norm,
-                                                    Where where = Where::here()) {
+ProcessingOptimizer<Inner> clip_gradients_by_norm(Inner inner, double clip_norm,
+                                                  Where where = Where::here()) {
   return {std::move(inner), detail::global_norm_clip(clip_norm, where), "ClipByNorm"};
 }
 
