@@ -48,6 +48,10 @@ class ExampleSums {
   }
 
   Cotangent scaled(const Cotangent& gradient, const Value& factors) {
+    if (!factors_.defined() || key(factors) != key(factors_)) {  // what there is has others
+      scaled_.clear();
+      sums_.clear();
+    }
     factors_ = factors;
     if (!gradient.rows) return sum_of_scaled(*gradient.value);
     Rows rows = *gradient.rows;
@@ -204,17 +208,21 @@ TracedGradients trace_example_gradients(Recorded r, Recorded of_one_more, Variab
   Cotangents gradients = r.graph->gradients(r.outputs[0], parameters, where);
   ExampleSums sums(*r.graph, map);
   Values norms;
+  std::vector<size_t> with_gradient;
   for (size_t i = 0; i < gradients.size(); ++i)
     if (gradients[i]) try {
         norms.push_back(sums.norms(gradients[i]));
+        with_gradient.push_back(i);
       } catch (const ExamplesMixed& e) {
         throw ExamplesMixed(fmt::format("variable '{}' {}", variables[i].name(), e.what()));
       }
   if (norms.empty()) throw ExamplesMixed("the loss depends on none of the variables");
-  const Values made = factors(norms);
-  for (Cotangent& gradient : gradients)
-    if (gradient) gradient = sums.scaled(gradient, made[0]);
-  r.outputs.insert(r.outputs.end(), made.begin(), made.end());
+  const ExampleFactors made = factors(norms, with_gradient);
+  for (size_t k = 0; k < with_gradient.size(); ++k) {
+    Cotangent& gradient = gradients[with_gradient[k]];
+    gradient = sums.scaled(gradient, made.factors[k]);
+  }
+  r.outputs.insert(r.outputs.end(), made.metrics.begin(), made.metrics.end());
   return {std::move(r), forward_nodes, std::move(gradients)};
 }
 

@@ -2,14 +2,19 @@
 #pragma once
 
 #include <functional>
+#include <span>
 
 #include "compute/trace.h"
 
 namespace rein {
 
-/// Makes values [batch] of the norms of each example's gradient, float64 [batch] for each variable
-/// that has one. The first are the factors; all of them become metrics, behind those there are.
-using FactorsOfNorms = std::function<Values(const Values& norms)>;
+struct ExampleFactors {
+  Values factors;  // [batch], of each variable that has a gradient
+  Values metrics;  // [batch], to become metrics behind those there are
+};
+/// Of the norms of each example's gradient by each of these variables, float64 [batch].
+using FactorsOfNorms =
+    std::function<ExampleFactors(const Values& norms, std::span<const size_t> variables)>;
 
 /// Of a function that returns one loss an example, [batch], and metrics, [batch, ...], recorded
 /// for one batch and for one example more: the sum over examples of a factor times the gradient. In

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <numeric>
 
 #include "process/check.h"
 #include "process/l2.h"
@@ -12,7 +13,22 @@
 namespace rein {
 namespace {
 
-constexpr std::string_view kOp = "per_example_global_norm_clip";
+void check_examples(std::string_view op, std::span<const Tensor> gradients, double clip_norm,
+                    Semantics semantics, Where where) {
+  check_threshold(op, clip_norm, semantics, where);
+  for (const Tensor& g : gradients)
+    if (!is_floating(g.dtype()) || g.shape().rank() < 1 || g.dtype() != gradients[0].dtype() ||
+        g.shape()[0] != gradients[0].shape()[0])
+      throw InvalidArgument(op,
+                            fmt::format("gradients must be of one floating type and share axis 0, "
+                                        "the examples; got {} and {}",
+                                        to_string(gradients[0].spec()), to_string(g.spec())),
+                            where);
+}
+
+Shape of_one_example(const Tensor& g) {
+  return Shape(std::span<const int64_t>(g.shape().begin() + 1, g.shape().end()));
+}
 
 template <class T>
 std::span<const T> example(const Tensor& g, int64_t i) {
@@ -40,21 +56,10 @@ double multiplier(std::span<const Tensor> gradients, int64_t i, double clip_norm
 
 ClippedExamples per_example_global_norm_clip(std::span<const Tensor> gradients, double clip_norm,
                                              Semantics semantics, Where where) {
-  check_threshold(kOp, clip_norm, semantics, where);
-  for (const Tensor& g : gradients)
-    if (!is_floating(g.dtype()) || g.shape().rank() < 1 || g.dtype() != gradients[0].dtype() ||
-        g.shape()[0] != gradients[0].shape()[0])
-      throw InvalidArgument(kOp,
-                            fmt::format("gradients must be of one floating type and share axis 0, "
-                                        "the examples; got {} and {}",
-                                        to_string(gradients[0].spec()), to_string(g.spec())),
-                            where);
+  check_examples("per_example_global_norm_clip", gradients, clip_norm, semantics, where);
   ClippedExamples result;
   if (gradients.empty()) return result;
-  for (const Tensor& g : gradients) {
-    Shape shape(std::span<const int64_t>(g.shape().begin() + 1, g.shape().end()));
-    result.sums.emplace_back(shape, g.dtype());
-  }
+  for (const Tensor& g : gradients) result.sums.emplace_back(of_one_example(g), g.dtype());
   visit_float(gradients[0].dtype(), [&](auto zero) {
     using T = decltype(zero);
     for (int64_t i = 0; i < gradients[0].shape()[0]; ++i) {
@@ -69,6 +74,42 @@ ClippedExamples per_example_global_norm_clip(std::span<const Tensor> gradients, 
     }
   });
   return result;
+}
+
+ClippedLayers per_example_layer_norm_clip(std::span<const Tensor> gradients, double clip_norm,
+                                          bool uniform, Semantics semantics, Where where) {
+  check_examples("per_example_layer_norm_clip", gradients, clip_norm, semantics, where);
+  std::vector<int64_t> sizes;
+  for (const Tensor& g : gradients) sizes.push_back(of_one_example(g).size());
+  const auto kind = uniform ? ExampleLimits::equal : ExampleLimits::by_size;
+  const std::vector<double> limits = limits_of(kind, clip_norm, sizes);
+  ClippedLayers result;
+  for (size_t k = 0; k < gradients.size(); ++k) {
+    auto [sums, clipped] =
+        per_example_global_norm_clip(gradients.subspan(k, 1), limits[k], semantics, where);
+    result.sums.push_back(std::move(sums[0]));
+    result.clipped.push_back(clipped);
+  }
+  return result;
+}
+
+std::string_view to_string(ExampleLimits limits) {
+  return limits == ExampleLimits::together ? "together"
+         : limits == ExampleLimits::equal  ? "equal"
+                                           : "by_size";
+}
+
+std::vector<double> limits_of(ExampleLimits limits, double clip_norm,
+                              std::span<const int64_t> sizes) {
+  if (limits == ExampleLimits::together) return {clip_norm};
+  const bool equal = limits == ExampleLimits::equal;
+  const int64_t all = equal ? std::ssize(sizes) : std::reduce(sizes.begin(), sizes.end());
+  std::vector<double> each;
+  for (const int64_t size : sizes) {
+    const double share = static_cast<double>(equal ? 1 : size) / static_cast<double>(all);
+    each.push_back(size == 0 ? 0 : clip_norm * std::sqrt(share));
+  }
+  return each;
 }
 
 void check(const PerExample& s, Where where) {

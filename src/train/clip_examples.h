@@ -1,16 +1,20 @@
 // The clip of each example's gradient, as an op.
 #pragma once
 
+#include <vector>
+
 #include "rein/compute/value.h"
 
 namespace rein {
 
-/// From the norm of each example's gradient by each variable, float64 [batch] each: what brings the
-/// gradient of an example to at most clip_norm, 0 if its norm is not finite; and that norm, of all
-/// variables together.
+/// Of the norms of each example's gradient by each variable, float64 [batch] each. All of it is
+/// float64 [batch].
 struct ClippedNorms {
-  Value factors, norms;  // float64 [batch]
+  Values factors;  // of each variable: what brings it to its limit, 0 if the example is not finite
+  Value least;     // of the factors of an example
+  Value norms;     // of an example, over all variables together
 };
-ClippedNorms clip_examples(const Values& norms, double clip_norm);
+/// `limits` are of the variables, or one is of all together.
+ClippedNorms clip_examples(const Values& norms, const std::vector<double>& limits);
 
 }  // namespace rein

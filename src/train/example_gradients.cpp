@@ -88,9 +88,9 @@ void ExampleGradients::record_together(const ModelFunction& losses, const Record
     why_loop_ = fmt::format("the cost does not take batches of other sizes: {}", e.what());
     return;
   }
-  const auto clip = [&](const Values& norms) {
-    const ClippedNorms clipped = clip_examples(norms, settings_.clip_norm);
-    return Values{clipped.factors, clipped.norms};
+  const auto clip = [&](const Values& norms, std::span<const size_t> of) {
+    ClippedNorms clipped = clip_examples(norms, limits_of(of));
+    return ExampleFactors{std::move(clipped.factors), {clipped.least, clipped.norms}};
   };
   try {
     together_.emplace(
@@ -99,6 +99,13 @@ void ExampleGradients::record_together(const ModelFunction& losses, const Record
   } catch (const ExamplesMixed& e) {
     why_loop_ = e.what();
   }
+}
+
+// Of these variables, or one of all together.
+std::vector<double> ExampleGradients::limits_of(std::span<const size_t> variables) const {
+  std::vector<int64_t> sizes;
+  for (const size_t i : variables) sizes.push_back(variables_[i].size());
+  return rein::limits_of(settings_.limits, settings_.clip_norm, sizes);
 }
 
 void ExampleGradients::check_inputs(std::span<const Tensor> inputs, Where where) const {
@@ -170,17 +177,30 @@ void ExampleGradients::run_loop(std::span<const Tensor> inputs, uint64_t draw, W
 // variable is absent depends on the model alone.
 void ExampleGradients::add(double norm) {
   Gradients& g = loop_->one.gradients();
+  std::vector<size_t>& there = loop_->with_gradient;
+  if (there.empty()) {
+    for (size_t i = 0; i < g.size(); ++i)
+      if (g.kind(i) != Gradients::Kind::absent) there.push_back(i);
+    loop_->limits = limits_of(there);
+  }
+  const std::vector<double>& limits = loop_->limits;
   const bool left_out = !std::isfinite(norm);
-  const double factor = scale_to(norm, settings_.clip_norm);
-  if (left_out || factor < 1) {
+  double least = left_out ? 0 : 1;
+  for (size_t k = 0; k < there.size(); ++k) {
+    const double own = limits.size() == 1 ? norm : loop_->norms_of_one.of_variable[there[k]];
+    double& factor = loop_->factors[there[k]];
+    factor = left_out ? 0 : scale_to(own, limits[limits.size() == 1 ? 0 : k]);
+    least = std::min(least, factor);
+  }
+  if (least < 1) {
     ++clipped_;
     visit_float(g.dtype(), [&](auto zero) {
       using T = decltype(zero);
-      for_each_piece<T>(g, [&](size_t, std::span<T> x) {
+      for_each_piece<T>(g, [&](size_t i, std::span<T> x) {
         if (left_out)
           std::ranges::fill(x, T{0});
-        else
-          kernels::scale_into(x.data(), factor, x.data(), x.size());
+        else if (loop_->factors[i] != 1)
+          kernels::scale_into(x.data(), loop_->factors[i], x.data(), x.size());
       });
     });
   }

@@ -37,7 +37,7 @@ class ExampleGradients {
   Gradients& gradients() { return together_ ? together_->gradients() : loop_->sum; }
   const std::vector<double>& norms() const { return norms_; }  // of each example, before clipping
   int64_t clipped() const { return clipped_; }
-  // Factors and norms are the last two of the recording's.
+  // The least factor and the norm of each example are the last two of the recording's.
   size_t metric_count() const {
     return together_ ? together_->metric_count() - 2 : metrics_.size();
   }
@@ -63,10 +63,14 @@ class ExampleGradients {
     Loop(Recorded one_example, Variables& variables, ThreadTeam& team, Where where)
         : one(trace_gradients(std::move(one_example), variables, where), variables, team, where),
           norms_of_one(variables),
-          sum(variables) {}
+          sum(variables),
+          factors(variables.size(), 1) {}
     GradientRecording one;
     Norms norms_of_one;
     Gradients sum;
+    std::vector<size_t> with_gradient;  // variables
+    std::vector<double> limits;         // of them, or one of all
+    std::vector<double> factors;        // of all variables, for the example at hand
   };
 
   void check_losses(const Recorded& one_example, Where where);
@@ -75,6 +79,7 @@ class ExampleGradients {
   void record_together(const ModelFunction& losses, const RecordingOptions& options, Where where);
   void run_together(std::span<const Tensor> inputs, uint64_t draw, Where where);
   void run_loop(std::span<const Tensor> inputs, uint64_t draw, Where where);
+  std::vector<double> limits_of(std::span<const size_t> variables) const;
   void add(double norm);
 
   std::vector<Spec> batch_;

@@ -394,6 +394,19 @@ void per_example_global_norm_clip(const Case& c, Check& check) {
     check.that(clipped == want->as<int64_t>(), "clipped " + std::to_string(clipped) + " examples");
 }
 
+void per_example_layer_norm_clip(const Case& c, Check& check) {
+  std::vector<Tensor> gradients;
+  for (const auto& g : c.at("gradients").items) gradients.push_back(read_tensor(g));
+  const auto [sums, clipped] =
+      rein::per_example_layer_norm_clip(gradients, read_limit(c, "global_l2_norm_clip"),
+                                        flag_or(c.attrs(), "uniform", true), Semantics::optax);
+  compare(check, Gradients(sums.begin(), sums.end()));
+  const Json* want = check.want("num_clipped");
+  for (size_t i = 0; want && i < clipped.size(); ++i)
+    check.that(clipped[i] == want->items.at(i).as<int64_t>(),
+               indexed("num_clipped", i) + " is wrong");
+}
+
 }  // namespace
 
 Family clip_family() {
@@ -452,6 +465,12 @@ Family clip_family() {
        in,
        {"gradients", "num_clipped"},
        per_example_global_norm_clip},
+      {"per_example_layer_norm_clip",
+       "optax",
+       {"global_l2_norm_clip", "uniform"},
+       in,
+       {"gradients", "num_clipped"},
+       per_example_layer_norm_clip},
       {"global_norm", "optax", {}, in, norm, optax_global_norm},
       {"clip_grad_norm_",
        "pytorch",

@@ -47,7 +47,8 @@ std::vector<OpRow> example_rows() {
              }),
       row_of("clip_examples", {{7}, {7}},
              [](In in) {
-               return clip_examples({factors(square(in[0])), factors(square(in[1]))}, 0.5).factors;
+               return clip_examples({factors(square(in[0])), factors(square(in[1]))}, {0.5})
+                   .factors[0];
              }),
       row_of("lstm_rows", {{3 * 5 * 4 * 16}, {3, 5, 2}, {5, 16}},
              [](In in) { return lstm_rows(in[0], in[1], in[2]); }),

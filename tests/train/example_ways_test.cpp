@@ -37,16 +37,23 @@ void expect_near(const Outcome& got, const Outcome& want, double tolerance) {
 }
 
 TEST_P(ExamplesOf, ABatchAreThoseOneByOne) {
-  for (const DType dtype : {DType::float64, DType::float32}) {
-    const double clip_norm = middle(Outcome(GetParam(), dtype, {.one_by_one = true}).norms);
-    const Outcome loop(GetParam(), dtype, {.clip_norm = clip_norm, .one_by_one = true});
-    const Outcome together(GetParam(), dtype, {.clip_norm = clip_norm});
-    EXPECT_EQ(together.why, "");
-    EXPECT_GT(loop.info.clipped_examples, 0);
-    EXPECT_LT(loop.info.clipped_examples, std::ssize(loop.norms));
-    // Sums of up to a few hundred products in another order.
-    expect_near(together, loop, dtype == DType::float64 ? 1e-12 : 1e-5);
-  }
+  for (const DType dtype : {DType::float64, DType::float32})
+    for (const auto limits :
+         {ExampleLimits::together, ExampleLimits::equal, ExampleLimits::by_size}) {
+      SCOPED_TRACE(to_string(limits));
+      const double clip_norm = middle(Outcome(GetParam(), dtype, {.one_by_one = true}).norms);
+      PerExample settings{.clip_norm = clip_norm, .limits = limits};
+      const Outcome together(GetParam(), dtype, settings);
+      settings.one_by_one = true;
+      const Outcome loop(GetParam(), dtype, settings);
+      EXPECT_EQ(together.why, "");
+      EXPECT_GT(loop.info.clipped_examples, 0);
+      if (limits == ExampleLimits::together) {
+        EXPECT_LT(loop.info.clipped_examples, std::ssize(loop.norms));
+      }
+      // Sums of up to a few hundred products in another order.
+      expect_near(together, loop, dtype == DType::float64 ? 1e-12 : 1e-5);
+    }
 }
 
 // Roundings of inputs, at most 2^-16 each, a few in a row. An example whose loss is nearly 0 has a

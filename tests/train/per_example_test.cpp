@@ -70,7 +70,9 @@ struct Words {
 struct Expected {
   Numbers sums;  // of clipped gradients
   std::vector<double> norms, losses;
-  explicit Expected(Words& model, double clip_norm) {
+  int64_t clipped = 0;
+  explicit Expected(Words& model, double clip_norm,
+                    ExampleLimits limits = ExampleLimits::together) {
     for (size_t v = 0; v < model.vars.size(); ++v)
       sums.emplace_back(static_cast<size_t>(model.vars[v].size()));
     for (int64_t i = 0; i < kBatch; ++i) {
@@ -86,9 +88,24 @@ struct Expected {
         for (double x : gradient.back()) squares += x * x;
       }
       norms.push_back(std::sqrt(squares));
-      const double factor = std::min(1.0, clip_norm / norms.back());
-      for (size_t v = 0; v < gradient.size(); ++v)
-        for (size_t k = 0; k < gradient[v].size(); ++k) sums[v][k] += factor * gradient[v][k];
+      double there = 0, numbers_there = 0;
+      for (const auto& g : gradient) {
+        there += !g.empty();
+        numbers_there += static_cast<double>(g.size());
+      }
+      bool any = false;
+      for (size_t v = 0; v < gradient.size(); ++v) {
+        const auto& g = gradient[v];
+        const double n = static_cast<double>(g.size());
+        double factor = std::min(1.0, clip_norm / norms.back());
+        if (limits == ExampleLimits::equal)
+          factor = std::min(1.0, clip_norm / std::sqrt(there) / norm_of(g));
+        else if (limits == ExampleLimits::by_size)
+          factor = std::min(1.0, clip_norm * std::sqrt(n / numbers_there) / norm_of(g));
+        for (size_t k = 0; k < g.size(); ++k) sums[v][k] += factor * g[k];
+        any |= !g.empty() && factor < 1;
+      }
+      clipped += any;
     }
   }
 };
@@ -103,31 +120,56 @@ class PerExampleEachWay : public testing::TestWithParam<bool> {};  // one by one
 INSTANTIATE_TEST_SUITE_P(Ways, PerExampleEachWay, testing::Bool());
 
 TEST_P(PerExampleEachWay, ClippedSumIsThatOfTheExamplesOneByOne) {
-  Words model;
-  const double clip_norm = middle(Expected(model, kInf).norms);
-  const Expected expected(model, clip_norm);
-  const Numbers before = model.weights();
-  Step train = model.step({.clip_norm = clip_norm, .one_by_one = GetParam()});
-  const StepInfo info = train(model.x, model.y);
-  EXPECT_EQ(train.one_by_one_because(), GetParam() ? "per_example.one_by_one is set" : "");
-  const Numbers after = model.weights();
+  for (const auto limits :
+       {ExampleLimits::together, ExampleLimits::equal, ExampleLimits::by_size}) {
+    SCOPED_TRACE(to_string(limits));
+    Words model;
+    const double clip_norm = middle(Expected(model, kInf).norms);
+    const Expected expected(model, clip_norm, limits);
+    const Numbers before = model.weights();
+    Step train = model.step({.clip_norm = clip_norm, .limits = limits, .one_by_one = GetParam()});
+    const StepInfo info = train(model.x, model.y);
+    EXPECT_EQ(train.one_by_one_because(), GetParam() ? "per_example.one_by_one is set" : "");
+    const Numbers after = model.weights();
 
-  double loss = 0;
-  int64_t clipped = 0;
-  for (size_t i = 0; i < kBatch; ++i) {
-    EXPECT_NEAR(train.example_norms()[i], expected.norms[i], 1e-12 * expected.norms[i]);
-    loss += expected.losses[i] / kBatch;
-    clipped += expected.norms[i] > clip_norm;
+    double loss = 0;
+    for (size_t i = 0; i < kBatch; ++i) {
+      EXPECT_NEAR(train.example_norms()[i], expected.norms[i], 1e-12 * expected.norms[i]);
+      loss += expected.losses[i] / kBatch;
+    }
+    EXPECT_NEAR(info.loss, loss, 1e-12);
+    EXPECT_EQ(info.clipped_examples, expected.clipped);
+    EXPECT_GT(expected.clipped, 0);
+    if (limits == ExampleLimits::together) {
+      EXPECT_LT(expected.clipped, kBatch);
+    }
+    for (size_t v = 0; v < before.size(); ++v)
+      for (size_t k = 0; k < before[v].size(); ++k)
+        EXPECT_NEAR(before[v][k] - after[v][k], expected.sums[v][k] / kBatch, 1e-12)
+            << model.vars[v].name();
+    EXPECT_EQ(after[model.unused.index], before[model.unused.index]);
   }
-  EXPECT_NEAR(info.loss, loss, 1e-12);
-  EXPECT_EQ(info.clipped_examples, clipped);
-  EXPECT_GT(clipped, 0);
-  EXPECT_LT(clipped, kBatch);
-  for (size_t v = 0; v < before.size(); ++v)
-    for (size_t k = 0; k < before[v].size(); ++k)
-      EXPECT_NEAR(before[v][k] - after[v][k], expected.sums[v][k] / kBatch, 1e-12)
-          << model.vars[v].name();
-  EXPECT_EQ(after[model.unused.index], before[model.unused.index]);
+}
+
+// Each variable has factors of its own, though one error signal flows into both.
+TEST(PerExample, VariablesWithOneErrorSignalAreClippedApart) {
+  Variables vars({}, DType::float64);
+  const Variable a = add_variable(vars, "a", {1, 1}, {0}),
+                 b = add_variable(vars, "b", {2, 1}, {0, 0});
+  const auto cost = [&](Value x, Value y) {
+    const Value sum = matmul(x, a) + matmul(y, b);
+    return Values{reshape(sum, {-1})};
+  };
+  const Tensor x = tensor({2, 1}, {3, 0.5}, DType::float64);
+  const Tensor y = tensor({2, 2}, {0.3, 0.4, 6, 8}, DType::float64);
+  Step train = record(
+      cost, vars, chain(), GradientDescent{.learning_rate = 1.0},
+      {.per_example = PerExample{.clip_norm = std::sqrt(2.0), .limits = ExampleLimits::equal}});
+  EXPECT_EQ(train(x, y).clipped_examples, 2);
+  EXPECT_EQ(train.one_by_one_because(), "");
+  EXPECT_NEAR(numbers(a.read())[0], -(1 + 0.5) / 2, 1e-15);
+  EXPECT_NEAR(numbers(b.read())[0], -(0.3 + 0.6) / 2, 1e-15);
+  EXPECT_NEAR(numbers(b.read())[1], -(0.4 + 0.8) / 2, 1e-15);
 }
 
 TEST(PerExample, MetricsAreJoined) {
