@@ -148,11 +148,13 @@ std::string as_json(const StepBench& r) {
       r.monitor_ms ? fmt::format(R"("monitor_ms": {:.4f}, "monitor_share": {:.5f}, )",
                                  *r.monitor_ms, *r.monitor_ms / r.ms_min)
                    : "";
+  const std::string unit =
+      r.products.narrow() ? fmt::format(R"("{}")", to_string(unit_of(r.products))) : "null";
   return fmt::format(
-      R"({{"shape": "{}", "batch": {}, "precision": "{}", "threads": {}, "callers": {}, "ms_min": {:.4f}, "ms_median": {:.4f}, "gflop": {:.6f}, )"
+      R"({{"shape": "{}", "batch": {}, "precision": "{}", "unit": {}, "threads": {}, "callers": {}, "ms_min": {:.4f}, "ms_median": {:.4f}, "gflop": {:.6f}, )"
       R"("gflops": {:.2f}, "ceiling_gflops": {:.2f}, "share": {:.4f}, "peak_mb": {:.1f}, )"
       R"("allocations": {}, "start_ms": {:.2f}, {}"phases": {{{}}}}})",
-      r.shape, r.batch, to_string(r.products.precision), r.threads, r.callers, r.ms_min,
+      r.shape, r.batch, to_string(r.products.precision), unit, r.threads, r.callers, r.ms_min,
       r.ms_median, r.gflop, r.gflops, r.ceiling_gflops, r.share, r.peak_mb, r.allocations,
       r.start_ms, monitor, phases);
 }

@@ -51,8 +51,8 @@ struct StepBench {
 /// naming the shapes there are, for another name or a negative number of threads.
 StepBench bench_step(const StepBenchSettings& settings);
 
-/// One JSON object on one line, with the fields by their names; phases as an object of
-/// milliseconds.
+/// One JSON object on one line, with the fields by their names; of products the precision, and the
+/// unit if it is narrow; phases as an object of milliseconds.
 std::string as_json(const StepBench& result);
 
 }  // namespace rein::app

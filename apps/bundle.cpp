@@ -4,13 +4,14 @@
 
 #include <utility>
 
+#include "names.h"
 #include "rein/io/state_file.h"
 #include "usage_error.h"
 
 namespace rein::app {
 namespace {
 
-constexpr const char *kFormat = "rein bundle 2", *kState = "state/";
+constexpr const char *kFormat = "rein bundle 2", *kState = "state/", *kUnit = "bundle/unit";
 
 std::string setting_path(const TrainOption& option) {
   return fmt::format("bundle/settings/{}", option.key);
@@ -26,6 +27,7 @@ void write_bundle(const std::filesystem::path& file, const Bundle& bundle) {
   out["bundle/format"] = kFormat;
   for (const TrainOption& option : train_options())
     out[setting_path(option)] = text_of(bundle.settings, option);
+  if (bundle.unit) out[kUnit] = std::string(to_string(*bundle.unit));
   save_state(file, out);
 }
 
@@ -44,6 +46,8 @@ Bundle read_bundle(const std::filesystem::path& file) {
     for (const TrainOption& option : train_options())
       if (const auto found = all.find(setting_path(option)); found != all.end())
         set_from_text(bundle.settings, option, std::get<std::string>(found->second));
+    if (const auto unit = all.find(kUnit); unit != all.end())
+      bundle.unit = make_unit(std::get<std::string>(unit->second));
     for (size_t i = 0; all.contains(input_path(i)); ++i)
       bundle.inputs.push_back(std::get<Tensor>(all.at(input_path(i))));
   } catch (const std::exception& e) {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <vector>
 
+#include "rein/kernels/precision.h"
 #include "rein/tensor/state.h"
 #include "train_settings.h"
 
@@ -13,10 +15,11 @@ struct Bundle {
   TrainSettings settings;
   StateDict state;  // as Step::state, before the step that was tried
   std::vector<Tensor> inputs;
+  std::optional<NarrowUnit> unit{};  // that multiplied, in a narrow precision
 };
 
 /// A state file: the state as `state/NAME`, the batch as `bundle/inputs/I`, every setting of the
-/// run and the format. Throws IoError.
+/// run, the unit and the format. Throws IoError.
 void write_bundle(const std::filesystem::path& file, const Bundle& bundle);
 
 /// The way back. Throws IoError, and DataError for a file that is none.

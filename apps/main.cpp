@@ -149,7 +149,7 @@ void add_products(CLI::App& command, ProductOptions& products) {
           "what products round their inputs to: f32, bf16 or bf16x3")
       ->type_name("P");
   command.add_flag("--emulate", products.emulated,
-                   "narrow products in vector code, which needs no matrix unit and is slow");
+                   "narrow products in vector code, which any processor has and is slow");
 }
 
 void add_bench(CLI::App& app, Arguments& a) {

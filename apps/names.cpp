@@ -310,6 +310,11 @@ ProductOptions make_products(std::string_view text) {
   throw UsageError(fmt::format("precision: '{}' is none of f32, bf16, bf16x3", text));
 }
 
+NarrowUnit make_unit(std::string_view text) {
+  if (const auto unit = narrow_unit_of(text)) return *unit;
+  throw UsageError(fmt::format("unit: '{}' is none of amx, avx512_bf16", text));
+}
+
 void check_possible(const ProductOptions& products) {
   if (const std::string why = why_not(products); !why.empty())
     throw UsageError(fmt::format("precision: {}: {}", to_string(products.precision), why));

@@ -69,7 +69,10 @@ StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const TrainSetti
     return step.run(part_of(batch, parts - 1, parts));
   } catch (const NonFiniteError& error) {
     const int64_t number = step.step() + 1;
-    write_bundle(run.bundle_file(), {settings, step.state(), batch});
+    const ProductOptions products = make_products(settings.precision);
+    write_bundle(run.bundle_file(),
+                 {settings, step.state(), batch,
+                  products.narrow() ? std::optional(unit_of(products)) : std::nullopt});
     throw NonFiniteError(
         fmt::format("diverged at step {}: {}\ntry a smaller --learning-rate or another --clip; "
                     "'rein replay {}' "

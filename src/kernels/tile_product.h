@@ -20,10 +20,12 @@ constexpr int64_t kStepPairs = kTile * kBlock;  // of b in one step
 constexpr int64_t pieces_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
 /// c [rows, 32] = a [rows, k] b [k, 32], added to what c holds if `add`. All k numbers come in
-/// `steps` of 32. Sums run over the steps; a step adds the sum of its even numbers (k rising, each
-/// multiplied and added in one rounding) to that of its odd ones, and this to c, as TDPBF16PS does
-/// (Intel, Software Developer's Manual, volume 2), denormals being zeros. With low parts, each step
-/// adds low high, high high and high low in this order.
+/// `steps` of 32. Sums run over the steps, k rising, each number multiplied and added in one
+/// rounding, denormals being zeros (Intel, Software Developer's Manual, volume 2):
+/// - amx, TDPBF16PS: a step adds the sum of its even numbers to that of its odd ones, and this to
+/// c;
+/// - avx512_bf16, VDPBF16PS: of each pair, c takes the odd number, then the even one.
+/// With low parts, each step adds low high, high high and high low in this order.
 struct TileProduct {
   const Pair* a = nullptr;    // rows of 16 pairs for step 0
   int64_t a_row = 0;          // distances in pairs: of one row from the one before,
@@ -40,28 +42,31 @@ struct TileProduct {
   bool add = false;
 };
 
-/// What multiplies, on one thread, while it lives: the matrix unit, or vector code.
+/// What multiplies, on one thread, while it lives: a unit of the processor, or vector code.
 class TileUnit final {
  public:
-  explicit TileUnit(const ProductOptions& products);
+  explicit TileUnit(const ProductOptions& products)
+      : unit_(unit_of(products)), emulated_(products.emulated) {}
   ~TileUnit();
   TileUnit(const TileUnit&) = delete;
   TileUnit& operator=(const TileUnit&) = delete;
 
   void multiply(const TileProduct& p) {
-    if (emulated_) return emulate(p);
+    if (emulated_) return emulate(unit_, p);
+    if (unit_ == NarrowUnit::avx512_bf16) return multiply_pairs(p);
     if (p.rows != rows_) configure(p.rows);
     multiply_tiles(p);
   }
 
  private:
-  static void emulate(const TileProduct& p);
+  static void emulate(NarrowUnit unit, const TileProduct& p);
+  static void multiply_pairs(const TileProduct& p);
   static void multiply_tiles(const TileProduct& p);
   void configure(int rows);
 
+  NarrowUnit unit_;
   bool emulated_;
-  int rows_ = 0;  // that the unit is configured for
-  unsigned before_ = 0;
+  int rows_ = 0;  // that AMX is configured for
 };
 
 }  // namespace rein::kernels

@@ -1,48 +1,12 @@
 // The matrix unit of Intel's processors (AMX).
 #include <immintrin.h>
-#include <oneapi/dnnl/dnnl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 
 #include "kernels/tile_product.h"
 
-namespace rein {
-namespace {
-
-// Linux hands out the registers of the unit on request, to the whole process.
-bool may_use_tiles() {
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
-
-}  // namespace
-
-std::string_view to_string(Precision precision) {
-  constexpr std::string_view kNames[] = {"f32", "bf16", "bf16x3"};
-  return kNames[static_cast<size_t>(precision)];
-}
-
-std::optional<Precision> precision_of(std::string_view name) {
-  for (Precision p : {Precision::f32, Precision::bf16, Precision::bf16x3})
-    if (to_string(p) == name) return p;
-  return std::nullopt;
-}
-
-std::string why_not(const ProductOptions& options) {
-  if (!options.narrow() || options.emulated) return {};
-  const std::string remedy = "; take f32";
-  const unsigned isa = dnnl_get_effective_cpu_isa(), needed = dnnl_cpu_isa_avx512_core_amx;
-  if ((isa & needed) != needed)
-    return "this processor has no matrix unit for bfloat16 (AMX), or DNNL_MAX_CPU_ISA forbids it" +
-           remedy;
-  if (!may_use_tiles()) return "the system does not let this process use the matrix unit" + remedy;
-  return {};
-}
-
-namespace kernels {
+namespace rein::kernels {
 namespace {
 
 struct alignas(64) TileConfiguration {
@@ -125,14 +89,7 @@ __attribute__((target("amx-tile"))) void release_tiles() { _tile_release(); }
 
 }  // namespace
 
-TileUnit::TileUnit(const ProductOptions& products)
-    : emulated_(products.emulated), before_(_mm_getcsr()) {
-  constexpr unsigned kFlushToZero = 0x8000, kDenormalsAreZero = 0x0040;  // as the unit does
-  if (emulated_) _mm_setcsr(before_ | kFlushToZero | kDenormalsAreZero);
-}
-
 TileUnit::~TileUnit() {
-  if (emulated_) _mm_setcsr(before_);
   if (rows_ > 0) release_tiles();
 }
 
@@ -154,5 +111,4 @@ void TileUnit::multiply_tiles(const TileProduct& p) {
     split ? run<false, true>(p) : run<false, false>(p);
 }
 
-}  // namespace kernels
-}  // namespace rein
+}  // namespace rein::kernels

@@ -23,7 +23,7 @@ TEST(Options, VersionAndHelp) {
 }
 
 // The library for wide products and its setting decide which instructions a process may use.
-TEST(Options, NarrowProductsNeedAMatrixUnit) {
+TEST(Options, NarrowProductsNeedAUnit) {
   TemporaryFolder folder;
   const auto forbid = [] { setenv("DNNL_MAX_CPU_ISA", "AVX2", 1); };
   const std::vector<std::string> bench{"bench",     "step", "--shape",     "tiny",
@@ -34,7 +34,10 @@ TEST(Options, NarrowProductsNeedAMatrixUnit) {
         {"train", "--data", "generated", "--precision", "bf16", "--out", "r"}}) {
     const Finished f = rein(folder, arguments, forbid);
     EXPECT_EQ(f.code, 2);
-    EXPECT_TRUE(contains(f.err, "no matrix unit for bfloat16 (AMX), or DNNL_MAX_CPU_ISA")) << f.err;
+    EXPECT_TRUE(contains(f.err,
+                         "neither AMX nor AVX512-BF16 for products of bfloat16, or "
+                         "DNNL_MAX_CPU_ISA forbids it; take f32"))
+        << f.err;
   }
   EXPECT_FALSE(fs::exists(folder / "r"));
   std::vector<std::string> emulated = bench;
@@ -42,6 +45,24 @@ TEST(Options, NarrowProductsNeedAMatrixUnit) {
   const Finished f = rein(folder, emulated, forbid);
   ASSERT_EQ(f.code, 0) << f.err;
   EXPECT_EQ(nlohmann::json::parse(f.out)["precision"], "bf16x3");
+}
+
+TEST(Options, NarrowProductsTakeTheFirstUnitThatIsAllowed) {
+  TemporaryFolder folder;
+  const auto unit_under = [&](const char* isa) {
+    const Finished f = rein(folder,
+                            {"bench", "step", "--shape=tiny", "--threads=1", "--seconds=0",
+                             "--json", "--precision=bf16"},
+                            [&] { setenv("DNNL_MAX_CPU_ISA", isa, 1); });
+    EXPECT_EQ(f.code, 0) << f.err;
+    return nlohmann::json::parse(f.out)["unit"];
+  };
+  for (const auto& [unit, isa] : {std::pair{NarrowUnit::avx512_bf16, "AVX512_CORE_BF16"},
+                                  {NarrowUnit::amx, "AVX512_CORE_AMX"}}) {
+    if (const std::string why = why_not({Precision::bf16, false, unit}); !why.empty())
+      GTEST_SKIP() << why;
+    EXPECT_EQ(unit_under(isa), to_string(unit));
+  }
 }
 
 struct Row {
@@ -177,10 +198,11 @@ TEST(Options, BenchPrintsOneObject) {
   EXPECT_EQ(f.code, 0) << f.err;
   const auto json = nlohmann::json::parse(f.out);
   for (const char* key :
-       {"shape", "batch", "precision", "threads", "callers", "ms_min", "ms_median", "gflop",
+       {"shape", "batch", "precision", "unit", "threads", "callers", "ms_min", "ms_median", "gflop",
         "gflops", "ceiling_gflops", "share", "peak_mb", "allocations", "start_ms", "phases"})
     EXPECT_TRUE(json.contains(key)) << key;
-  EXPECT_EQ(json.size(), 15u);
+  EXPECT_EQ(json.size(), 16u);
+  EXPECT_TRUE(json["unit"].is_null());  // that of narrow products
   for (const char* phase : {"lstm", "lstm_grad", "matmul", "process", "apply"})
     EXPECT_GT(json["phases"].value(phase, 0.0), 0) << phase;
 }

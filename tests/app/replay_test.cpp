@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "app/program.h"
+#include "rein/base/random.h"
 #include "rein/io/safetensors.h"
 #include "rein/kernels/precision.h"
 
@@ -59,7 +61,7 @@ class Replay : public testing::Test {
   TensorFile bundle;
 };
 
-// What is planted is named whatever the precision of the run, also on a machine that has no matrix
+// What is planted is named whatever the precision of the run, also on a machine that has no
 // unit for it.
 class ReplayOf : public Replay, public testing::WithParamInterface<Precision> {
  protected:
@@ -116,6 +118,39 @@ TEST_P(ReplayOf, RoundsAsTheRunDid) {
   const bool narrow = GetParam() != Precision::f32;
   EXPECT_EQ(f.code, narrow ? 4 : 0) << f.out << f.err;
   EXPECT_EQ(contains(f.out, "forward, op matmul of layer 'hidden'"), narrow) << f.out;
+}
+
+// The bits of the loss are those of the unit that the bundle names, whether it is there or not.
+TEST_F(Replay, MultipliesAsTheUnitOfTheRun) {
+  uint64_t i = 0;
+  for (const auto& [name, tensor] : bundle.tensors)
+    if (name.starts_with("state/parameters/") || name == "bundle/inputs/0")
+      for (float& x : numbers(name)) x = static_cast<float>(RandomStream(Seed{1}, 0).normal(i++));
+  bundle.metadata["bundle/settings/precision"] = "'bf16'";
+  EXPECT_FALSE(bundle.metadata.contains("bundle/unit"));  // a run in f32 has none
+  const std::string before_units = replay().out;
+  std::map<std::string, std::string> losses;
+  for (const char* unit : {"amx", "avx512_bf16"}) {
+    bundle.metadata["bundle/unit"] = "'" + std::string(unit) + "'";
+    const Finished f = replay();
+    EXPECT_EQ(f.code, 0) << f.err;
+    losses[unit] = f.out;
+    for (const char* isa : {"AVX2", "AVX512_CORE_BF16"})
+      EXPECT_EQ(replay([&] { setenv("DNNL_MAX_CPU_ISA", isa, 1); }).out, f.out) << unit << isa;
+  }
+  EXPECT_NE(losses["amx"], losses["avx512_bf16"]);
+  EXPECT_EQ(losses["amx"], before_units);
+  bundle.metadata["bundle/unit"] = "'tpu'";
+  const Finished f = replay();
+  EXPECT_EQ(f.code, 3);
+  EXPECT_TRUE(contains(f.err, "unit: 'tpu' is none of amx, avx512_bf16")) << f.err;
+}
+
+TEST_F(Replay, ABundleNamesTheUnitOfTheRun) {
+  const ProductOptions narrow{.precision = Precision::bf16};
+  if (const std::string why = why_not(narrow); !why.empty()) GTEST_SKIP() << why;
+  diverge({"--precision", "bf16"});
+  EXPECT_EQ(bundle.metadata["bundle/unit"], "'" + std::string(to_string(unit_of(narrow))) + "'");
 }
 
 // With all weights 0 but one bias b, the loss is log(e^b + 9) - b: of images in three micro-batches

@@ -4,7 +4,7 @@
 //     golden_test [--filter TEXT] [--prefix TEXT] [--bf16x3] [--none-skipped] [--verbose]
 //
 // Only cases with --filter in their names that begin with --prefix. --bf16x3 trains networks with
-// such products, emulated: the bits are those of the matrix unit. Exit status: 0 if nothing
+// such products, emulated: the bits are those of the unit. Exit status: 0 if nothing
 // failed, 1 if a case did (or was skipped, with --none-skipped), 2 if there was nothing to run.
 #include "golden.h"
 

@@ -26,7 +26,7 @@ float add_step(float sum, const Pair* a, const Pair* b) {
 
 }  // namespace
 
-void TileUnit::emulate(const TileProduct& p) {
+void TileUnit::emulate(NarrowUnit, const TileProduct& p) {
   static const char* const setting = std::getenv("REIN_LEAVE_OUT");
   static const std::string_view left_out = setting ? setting : "none";
   for (int64_t row = 0; row < p.rows; ++row)

@@ -22,11 +22,14 @@ bool same_bits(const A& a, const B& b) {
   return a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-// The matrix unit where there is one: what it reads and writes is what matters here.
+// The units that are there: what they read and write is what matters here.
 std::vector<ProductOptions> ways_to_multiply() {
   std::vector<ProductOptions> ways;
-  for (Precision p : {Precision::bf16, Precision::bf16x3})
-    ways.push_back({p, !why_not({p}).empty()});
+  for (Precision p : {Precision::bf16, Precision::bf16x3}) {
+    for (NarrowUnit unit : {NarrowUnit::amx, NarrowUnit::avx512_bf16})
+      if (const ProductOptions way{p, false, unit}; why_not(way).empty()) ways.push_back(way);
+    if (!why_not({p}).empty()) ways.push_back({p, true});
+  }
   return ways;
 }
 

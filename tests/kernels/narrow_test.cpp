@@ -20,12 +20,18 @@ float as_bf16(float x) {
 }
 
 // The definition of tile_product.h for one number of c, number by number.
-float sum_of(const std::vector<std::pair<float, float>>& factors, bool split) {
+float sum_of(NarrowUnit unit, std::vector<std::pair<float, float>> factors, bool split) {
+  factors.resize((factors.size() + 31) / 32 * 32);
   const auto add = [&](float sum, size_t from, auto a_of, auto b_of) {
-    float halves[2] = {};
-    for (size_t i = from; i < std::min(from + 32, factors.size()); ++i)
-      halves[i % 2] = std::fma(a_of(factors[i].first), b_of(factors[i].second), halves[i % 2]);
-    return sum + (halves[0] + halves[1]);
+    const auto plus = [&](float to, size_t i) {
+      return std::fma(a_of(factors[i].first), b_of(factors[i].second), to);
+    };
+    float even = 0, odd = 0;
+    for (size_t i = from; i < from + 32; i += 2) {
+      even = plus(even, i), odd = plus(odd, i + 1);
+      if (unit == NarrowUnit::avx512_bf16) sum = plus(plus(sum, i + 1), i);
+    }
+    return unit == NarrowUnit::amx ? sum + (even + odd) : sum;
   };
   const auto low = [](float x) { return as_bf16(x - as_bf16(x)); };
   float sum = 0;
@@ -37,16 +43,20 @@ float sum_of(const std::vector<std::pair<float, float>>& factors, bool split) {
   return sum;
 }
 
+constexpr NarrowUnit kUnits[] = {NarrowUnit::amx, NarrowUnit::avx512_bf16};
+
 // What this processor can do; emulated always.
 std::vector<ProductOptions> all_ways() {
   std::vector<ProductOptions> ways;
-  for (Precision p : {Precision::bf16, Precision::bf16x3})
-    for (bool emulated : {true, false})
-      if (const ProductOptions way{p, emulated}; why_not(way).empty()) ways.push_back(way);
+  for (NarrowUnit unit : kUnits)
+    for (Precision p : {Precision::bf16, Precision::bf16x3})
+      for (bool emulated : {true, false})
+        if (const ProductOptions way{p, emulated, unit}; why_not(way).empty()) ways.push_back(way);
   return ways;
 }
 std::string name_of(const ProductOptions& way) {
-  return std::string(to_string(way.precision)) + (way.emulated ? " emulated" : "");
+  return std::string(to_string(way.precision)) + " " + std::string(to_string(*way.unit)) +
+         (way.emulated ? " emulated" : "");
 }
 
 std::vector<float> drawn(int64_t n, uint64_t stream) {
@@ -72,7 +82,7 @@ struct GemmCase {
     narrow::gemm(team, way, ta, tb, m, n, k, a_stored.data(), ta == Trans::yes ? m : k,
                  b_stored.data(), tb == Trans::yes ? k : n, c.data(), n, scratch.data());
   }
-  std::vector<float> want(bool split) const {
+  std::vector<float> want(const ProductOptions& way) const {
     std::vector<float> all;
     for (int64_t row = 0; row < m; ++row)
       for (int64_t column = 0; column < n; ++column) {
@@ -80,7 +90,7 @@ struct GemmCase {
         for (int64_t i = 0; i < k; ++i)
           factors.emplace_back(a[static_cast<size_t>(row * k + i)],
                                b[static_cast<size_t>(i * n + column)]);
-        all.push_back(sum_of(factors, split));
+        all.push_back(sum_of(*way.unit, factors, way.precision == Precision::bf16x3));
       }
     return all;
   }
@@ -91,18 +101,18 @@ TEST(NarrowGemm, IsItsDefinitionToTheBit) {
                                           {17, 33, 31},   {32, 16, 64}, {50, 65, 33},
                                           {33, 31, 1100}, {270, 290, 5}};
   for (const auto& [m, n, k] : sizes) {
-    const std::vector<float> wants[] = {GemmCase{m, n, k}.want(false),
-                                        GemmCase{m, n, k}.want(true)};
-    for (const ProductOptions& way : all_ways())
+    for (const ProductOptions& way : all_ways()) {
+      const std::vector<float> want = GemmCase{m, n, k}.want(way);
       for_each_target([&, m = m, n = n, k = k](const char* target) {
         for (Trans ta : {Trans::no, Trans::yes})
           for (Trans tb : {Trans::no, Trans::yes}) {
             GemmCase x{m, n, k};
             x.run(way, ta, tb, 2);
-            EXPECT_TRUE(x.c == wants[way.precision == Precision::bf16x3])
+            EXPECT_TRUE(x.c == want)
                 << name_of(way) << " " << target << ", " << m << " x " << n << " x " << k;
           }
       });
+    }
   }
 }
 
@@ -136,6 +146,36 @@ TEST(NarrowGemm, RoundsToNearestEvenAndKeepsWhatIsNotFinite) {
       one.run(way, Trans::no, Trans::no);
       EXPECT_TRUE(std::isnan(one.c[0]));
     });
+}
+
+// Exponents from end to end: sums overflow, products are denormal, numbers cancel, some are not
+// finite.
+TEST(NarrowGemm, EmulationIsExactAtTheEndsOfTheRange) {
+  const auto extreme = [](std::vector<float> x, uint64_t stream, int exponents) {
+    const RandomStream random(Seed{9}, stream);
+    for (size_t i = 0; i < x.size(); ++i)
+      x[i] = std::ldexp(x[i], static_cast<int>(random.below(i, static_cast<uint64_t>(exponents))) -
+                                  exponents / 2);
+    return x;
+  };
+  for (const ProductOptions& way : all_ways())
+    for (int exponents : {4, 120, 140, 250}) {
+      GemmCase here{64, 64, 70}, emulated = here;
+      here.a = emulated.a = extreme(here.a, 2, exponents);
+      here.b = emulated.b = extreme(here.b, 3, exponents);
+      here.a[5] = emulated.a[5] = std::numeric_limits<float>::infinity();
+      here.a[75] = emulated.a[75] = std::numeric_limits<float>::quiet_NaN();
+      here.run(way, Trans::no, Trans::no);
+      emulated.run({way.precision, true, way.unit}, Trans::no, Trans::no);
+      for (size_t i = 0; i < here.c.size(); ++i) {
+        const bool same = std::isnan(here.c[i]) ? std::isnan(emulated.c[i])
+                                                : std::bit_cast<uint32_t>(here.c[i]) ==
+                                                      std::bit_cast<uint32_t>(emulated.c[i]);
+        ASSERT_TRUE(same) << name_of(way) << " " << exponents << ", " << i << ": " << here.c[i]
+                          << " and " << emulated.c[i];
+      }
+      EXPECT_FALSE(std::isfinite(here.c[0]) || std::isfinite(here.c[64]));  // they stay so
+    }
 }
 
 // ---------------------------------------------------------------- LSTM
@@ -226,16 +266,18 @@ TEST_P(NarrowLstm, ThreadsAndEmulationChangeNoBit) {
         const auto [forward, backward] = limited(p);
         run_narrow(p, way, forward, backward, threads);
       };
-      Problem<float> one(GetParam());
-      run_in(one, {precision, true}, 1);
-      for (const ProductOptions& way : all_ways())
-        for (int threads : {1, 2, 3}) {
-          if (way.precision != precision) continue;
-          SCOPED_TRACE(name_of(way) + " " + std::to_string(threads));
-          Problem<float> other(GetParam());
-          run_in(other, way, threads);
-          expect_same_bits(one, other);
-        }
+      for (NarrowUnit unit : kUnits) {
+        Problem<float> one(GetParam());
+        run_in(one, {precision, true, unit}, 1);
+        for (const ProductOptions& way : all_ways())
+          for (int threads : {1, 2, 3}) {
+            if (way.precision != precision || way.unit != unit) continue;
+            SCOPED_TRACE(name_of(way) + " " + std::to_string(threads));
+            Problem<float> other(GetParam());
+            run_in(other, way, threads);
+            expect_same_bits(one, other);
+          }
+      }
     }
 }
 
@@ -279,6 +321,9 @@ TEST(NarrowLstm, SaysWhyItCannot) {
   EXPECT_EQ(why_not({Precision::bf16, true}), "");
   EXPECT_EQ(precision_of("bf16x3"), Precision::bf16x3);
   EXPECT_EQ(precision_of("fp8"), std::nullopt);
+  for (NarrowUnit unit : kUnits) EXPECT_EQ(narrow_unit_of(to_string(unit)), unit);
+  EXPECT_EQ(narrow_unit_of("tpu"), std::nullopt);
+  EXPECT_EQ(unit_of({Precision::bf16, true, NarrowUnit::avx512_bf16}), NarrowUnit::avx512_bf16);
 }
 
 }  // namespace

@@ -13,7 +13,7 @@
 namespace rein {
 namespace {
 
-// The matrix unit where there is one; the bits are the same.
+// The unit where there is one; the bits are the same.
 ProductOptions products_of(Precision precision) {
   ProductOptions products{.precision = precision};
   products.emulated = !why_not(products).empty();
@@ -87,20 +87,22 @@ TEST_P(PrecisionOf, WholeGradientAndTheScaleOfAClip) {
 TEST_P(PrecisionOf, EmulationTrainsToTheSameBits) {
   app::StepShape shape = GetParam();
   shape.steps = std::min<int64_t>(shape.steps, 3);
-  for (Precision precision : {Precision::bf16, Precision::bf16x3}) {
-    if (products_of(precision).emulated) GTEST_SKIP() << why_not({precision});
-    Bytes trained[2];
-    for (const bool emulated : {false, true}) {
-      app::StepNetwork network(shape);
-      const Tensor inputs[] = {draw_inputs(shape), draw_targets(shape)};
-      Step step = network.step(emulated ? 1 : 2, app::StepWay::mean, {precision, emulated});
-      for (int i = 0; i < 3; ++i) step.run(inputs);
-      for (size_t i = 0; i < network.variables().size(); ++i)
-        append(trained[emulated],
-               std::span<const float>(network.variables()[i].read().flat<float>()));
+  if (const std::string why = why_not({Precision::bf16}); !why.empty()) GTEST_SKIP() << why;
+  for (NarrowUnit unit : {NarrowUnit::amx, NarrowUnit::avx512_bf16})
+    for (Precision precision : {Precision::bf16, Precision::bf16x3}) {
+      if (!why_not({precision, false, unit}).empty()) continue;
+      Bytes trained[2];
+      for (const bool emulated : {false, true}) {
+        app::StepNetwork network(shape);
+        const Tensor inputs[] = {draw_inputs(shape), draw_targets(shape)};
+        Step step = network.step(emulated ? 1 : 2, app::StepWay::mean, {precision, emulated, unit});
+        for (int i = 0; i < 3; ++i) step.run(inputs);
+        for (size_t i = 0; i < network.variables().size(); ++i)
+          append(trained[emulated],
+                 std::span<const float>(network.variables()[i].read().flat<float>()));
+      }
+      EXPECT_TRUE(trained[0] == trained[1]) << to_string(precision) << " " << to_string(unit);
     }
-    EXPECT_TRUE(trained[0] == trained[1]) << to_string(precision);
-  }
 }
 
 // Everything that a step remembers, tensors as their bytes.
