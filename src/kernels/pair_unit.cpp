@@ -8,8 +8,9 @@
 namespace rein::kernels {
 namespace {
 
-// Rows that are summed at once: a product has to wait some six cycles for the one before it, and
-// one starts each cycle. They divide a tile, so that none lie on both sides of `a_lower`.
+// Rows that are summed at once: a product has to wait up to eight cycles for the one before it, and
+// two sums a row keep the processor busy meanwhile. They divide a tile: none lie on both sides of
+// `a_lower`.
 constexpr int kRows = 8;
 static_assert(kTile % kRows == 0);
 

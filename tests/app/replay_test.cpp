@@ -120,13 +120,16 @@ TEST_P(ReplayOf, RoundsAsTheRunDid) {
   EXPECT_EQ(contains(f.out, "forward, op matmul of layer 'hidden'"), narrow) << f.out;
 }
 
-// The bits of the loss are those of the unit that the bundle names, whether it is there or not.
+// The bits of the loss are those of the unit that the bundle names, whether it is there or not. In
+// bf16 most sums of a network this small are exact, in whatever order.
 TEST_F(Replay, MultipliesAsTheUnitOfTheRun) {
+  diverge({"--hidden", "16"});
   uint64_t i = 0;
   for (const auto& [name, tensor] : bundle.tensors)
     if (name.starts_with("state/parameters/") || name == "bundle/inputs/0")
-      for (float& x : numbers(name)) x = static_cast<float>(RandomStream(Seed{1}, 0).normal(i++));
-  bundle.metadata["bundle/settings/precision"] = "'bf16'";
+      for (float& x : numbers(name))
+        x = 0.3f * static_cast<float>(RandomStream(Seed{1}, 0).normal(i++));
+  bundle.metadata["bundle/settings/precision"] = "'bf16x3'";
   EXPECT_FALSE(bundle.metadata.contains("bundle/unit"));  // a run in f32 has none
   const std::string before_units = replay().out;
   std::map<std::string, std::string> losses;

@@ -1,7 +1,7 @@
 // Matrix products, and an LSTM, of narrow inputs: the twins of gemm.h and lstm.h for
 // `ProductOptions` that are `narrow()`. Each sum is taken in an order of its own that depends on
-// nothing: not on the number of threads, nor on whether the products are emulated. `products` must
-// be `narrow()`, and `why_not(products)` empty: else the matrix unit ends the process.
+// the unit alone: not on the number of threads, nor on whether the products are emulated.
+// `products` must be `narrow()`, and `why_not(products)` empty: else the unit ends the process.
 #pragma once
 
 #include "rein/kernels/gemm.h"
