@@ -40,6 +40,7 @@ std::optional<Rollback> make_rollback(std::string_view text);
 
 /// `f32`, `bf16` or `bf16x3`; whether this processor can is not asked.
 ProductOptions make_products(std::string_view text);
+/// `amx` or `avx512_bf16`.
 NarrowUnit make_unit(std::string_view text);
 /// Throws UsageError if it cannot.
 void check_possible(const ProductOptions& products);

@@ -51,7 +51,7 @@ int replay(const ReplayRequest& request) {
   const auto cost = [&](Value images, Value labels) { return model.cost(images, labels); };
   StepOptions options{.threads = request.threads, .seed = {static_cast<uint64_t>(settings.seed)}};
   options.products = make_products(settings.precision);
-  options.products.unit = bundle.unit.value_or(NarrowUnit::amx);   // the only one once
+  options.products.unit = bundle.unit.value_or(NarrowUnit::amx);   // once the only one
   options.products.emulated = !why_not(options.products).empty();  // the same bits
   if (settings.loss_scale > 0) options.loss_scale = LossScale{.initial = settings.loss_scale};
   Step step = record(cost, variables, chain(), GradientDescent{}, options);

@@ -22,8 +22,7 @@ constexpr int64_t pieces_of(int64_t n, int64_t size) { return (n + size - 1) / s
 /// c [rows, 32] = a [rows, k] b [k, 32], added to what c holds if `add`. All k numbers come in
 /// `steps` of 32. Sums run over the steps, k rising, each number multiplied and added in one
 /// rounding, denormals being zeros (Intel, Software Developer's Manual, volume 2):
-/// - amx, TDPBF16PS: a step adds the sum of its even numbers to that of its odd ones, and this to
-/// c;
+/// - amx, TDPBF16PS: a step adds up its even numbers, and its odd ones, then both sums, this to c;
 /// - avx512_bf16, VDPBF16PS: of each pair, c takes the odd number, then the even one.
 /// With low parts, each step adds low high, high high and high low in this order.
 struct TileProduct {
