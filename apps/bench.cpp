@@ -14,11 +14,12 @@ int measure_step(const BenchStepRequest& request) {
     return kOk;
   }
   fmt::print(
-      "{} on {} threads: {:.3f} ms a step at best, {:.3f} in the median\n"
-      "{:.1f} GFLOP/s, {:.0f} % of the {:.1f} of plain products; {:.0f} MB, {} allocations a "
+      "{} on {} threads: {:.3f} ms a step at best, {:.3f} steadily, {:.3f} in the median\n"
+      "{:.1f} GFLOP/s steadily, {:.0f} % of the {:.1f} of plain products; {:.0f} MB, {} "
+      "allocations a "
       "step\n",
-      b.shape, b.threads, b.ms_min, b.ms_median, b.gflops, 100 * b.share, b.ceiling_gflops,
-      b.peak_mb, b.allocations);
+      b.shape, b.threads, b.ms_min, b.ms_steady, b.ms_median, b.gflops, 100 * b.share,
+      b.ceiling_gflops, b.peak_mb, b.allocations);
   if (!b.one_by_one_because.empty()) fmt::print("examples one by one: {}\n", b.one_by_one_because);
   if (b.monitor_ms)
     fmt::print("a Monitor adds {:.4f} ms a step, {:.2f} %\n", *b.monitor_ms,

@@ -20,12 +20,9 @@ namespace rein::app {
 namespace {
 
 const StepShape& shape_of(std::string_view name) {
-  std::string known;
-  for (const StepShape& s : step_shapes()) {
+  for (const StepShape& s : step_shapes())
     if (s.name == name) return s;
-    known += (known.empty() ? "" : ", ") + std::string(s.name);
-  }
-  throw UsageError(fmt::format("bench step: no shape '{}'; there are {}", name, known));
+  throw UsageError(fmt::format("bench step: no shape '{}'; there are {}", name, shape_names()));
 }
 
 // Multiplications and additions of the products: forward, and two backward, except for inputs that
@@ -83,6 +80,13 @@ class OtherCallers {
 
 }  // namespace
 
+std::string shape_names() {
+  std::string names;
+  for (const StepShape& s : step_shapes())
+    names += (names.empty() ? "" : ", ") + std::string(s.name);
+  return names;
+}
+
 StepBench bench_step(const StepBenchSettings& settings) {
   StepShape shape = shape_of(settings.shape);
   if (settings.batch > 0) shape.batch = settings.batch;
@@ -126,6 +130,7 @@ StepBench bench_step(const StepBenchSettings& settings) {
   result.threads = ceiling.threads();
   result.callers = settings.callers;
   result.ms_min = 1e3 * times.least();
+  result.ms_steady = 1e3 * times.steady();
   result.ms_median = 1e3 * times.median();
   result.gflop = gflop_of(shape);
   result.gflops = result.gflop / times.steady();
@@ -151,12 +156,12 @@ std::string as_json(const StepBench& r) {
   const std::string unit =
       r.products.narrow() ? fmt::format(R"("{}")", to_string(unit_of(r.products))) : "null";
   return fmt::format(
-      R"({{"shape": "{}", "batch": {}, "precision": "{}", "unit": {}, "threads": {}, "callers": {}, "ms_min": {:.4f}, "ms_median": {:.4f}, "gflop": {:.6f}, )"
+      R"({{"shape": "{}", "batch": {}, "precision": "{}", "unit": {}, "threads": {}, "callers": {}, "ms_min": {:.4f}, "ms_steady": {:.4f}, "ms_median": {:.4f}, "gflop": {:.6f}, )"
       R"("gflops": {:.2f}, "ceiling_gflops": {:.2f}, "share": {:.4f}, "peak_mb": {:.1f}, )"
       R"("allocations": {}, "start_ms": {:.2f}, {}"phases": {{{}}}}})",
       r.shape, r.batch, to_string(r.products.precision), unit, r.threads, r.callers, r.ms_min,
-      r.ms_median, r.gflop, r.gflops, r.ceiling_gflops, r.share, r.peak_mb, r.allocations,
-      r.start_ms, monitor, phases);
+      r.ms_steady, r.ms_median, r.gflop, r.gflops, r.ceiling_gflops, r.share, r.peak_mb,
+      r.allocations, r.start_ms, monitor, phases);
 }
 
 }  // namespace rein::app

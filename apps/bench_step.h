@@ -22,7 +22,7 @@ struct StepBenchSettings {
   int callers = 1;  // threads that each train a network of their own meanwhile, this one included
 };
 
-struct Phase {  // what all ops of one name take of a step
+struct Phase {  // what all ops of one name take of a step, the mean of four
   std::string name;
   double ms = 0;
 };
@@ -33,18 +33,21 @@ struct StepBench {
   ProductOptions products{};
   std::string one_by_one_because;  // where examples were to be clipped together, and were not
   int threads = 0, callers = 1;
-  double ms_min = 0, ms_median = 0;
-  double gflop = 0;           // really needed by a step's products
-  double gflops = 0;          // of the fastest step, a second
-  double ceiling_gflops = 0;  // of products in the same process, see Ceiling
-  double share = 0;           // gflops / ceiling_gflops
-  double peak_mb = 0;         // resident memory of the process
+  double ms_min = 0, ms_steady = 0, ms_median = 0;  // see Times
+  double gflop = 0;                                 // really needed by a step's products
+  double gflops = 0;                                // of the fastest step, a second
+  double ceiling_gflops = 0;                        // of products in the same process, see Ceiling
+  double share = 0;                                 // gflops / ceiling_gflops
+  double peak_mb = 0;                               // resident memory of the process
   double start_ms =
       0;  // processor time from the start of the process to the end of step 1, but for data
   int64_t allocations = 0;             // calls of operator new in a step, once warm
   std::optional<double> monitor_ms{};  // what a Monitor adds to a step, where that was asked for
   std::vector<Phase> phases;           // in the order of a step
 };
+
+/// The shapes that there are: "seed, charrnn, ...".
+std::string shape_names();
 
 /// Trains a network of a named shape for about `seconds`: LSTM, linear layer, mean loss, clip by
 /// the global norm, Adam. Steps and the products of the ceiling take turns. Throws UsageError,

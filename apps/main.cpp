@@ -94,7 +94,13 @@ void add_train(CLI::App& app, Arguments& a) {
 // A check without a text of its own in the help.
 template <class T>
 CLI::Validator within(T least, T most) {
-  return CLI::Validator(CLI::Range(least, most)).description("");
+  const auto check = [least, most](const std::string& text) {
+    T value{};  // NaN is in no range
+    return CLI::detail::lexical_cast(text, value) && value >= least && value <= most
+               ? std::string()
+               : fmt::format("Value {} not in range {} to {}", text, least, most);
+  };
+  return CLI::Validator(check, "");
 }
 
 void add_threads(CLI::App& command, int& threads) {
@@ -140,16 +146,18 @@ CLI::App& add_bench_command(CLI::App& bench, const char* name, const char* help,
 }
 
 void add_products(CLI::App& command, ProductOptions& products) {
+  CLI::Option* precision = command
+                               .add_option_function<std::string>(
+                                   "--precision",
+                                   [&products](const std::string& text) {
+                                     products.precision = make_products(text).precision;
+                                   },
+                                   "what products round their inputs to: f32, bf16 or bf16x3")
+                               ->type_name("P");
   command
-      .add_option_function<std::string>(
-          "--precision",
-          [&products](const std::string& text) {
-            products.precision = make_products(text).precision;
-          },
-          "what products round their inputs to: f32, bf16 or bf16x3")
-      ->type_name("P");
-  command.add_flag("--emulate", products.emulated,
-                   "narrow products in vector code, which any processor has and is slow");
+      .add_flag("--emulate", products.emulated,
+                "narrow products in vector code, which any processor has and is slow")
+      ->needs(precision);
 }
 
 void add_bench(CLI::App& app, Arguments& a) {
@@ -157,7 +165,7 @@ void add_bench(CLI::App& app, Arguments& a) {
   StepBenchSettings& step = a.bench_step.settings;
   CLI::App& step_command = add_bench_command(*bench, "step", "One training step of a named shape",
                                              step.threads, step.seconds, a.bench_step.json);
-  step_command.add_option("--shape", step.shape, "what is trained")
+  step_command.add_option("--shape", step.shape, "what is trained: " + shape_names())
       ->type_name("NAME")
       ->default_str(step.shape);
   step_command.add_option("--cell", a.bench_step.cell, "the recurrent cell: lstm")
@@ -174,11 +182,16 @@ void add_bench(CLI::App& app, Arguments& a) {
       ->type_name("N")
       ->check(CLI::Range(1, 1 << 20));
   step_command
-      .add_option("--per-example", step.way,
-                  "clip the gradient of each example: together, or one-by-one")
-      ->type_name("WAY")
-      ->transform(CLI::Transformer(std::map<std::string, StepWay>{
-          {"together", StepWay::together}, {"one-by-one", StepWay::one_by_one}}));
+      .add_option_function<std::string>(
+          "--per-example",
+          [&step](const std::string& way) {
+            if (way != "together" && way != "one-by-one")
+              throw CLI::ValidationError("--per-example",
+                                         way + "; there are together and one-by-one");
+            step.way = way == "together" ? StepWay::together : StepWay::one_by_one;
+          },
+          "clip the gradient of each example: together, or one-by-one")
+      ->type_name("WAY");
   add_products(step_command, step.products);
   step_command.add_flag("--monitor", step.monitor, "also what a Monitor would add");
 

@@ -197,11 +197,11 @@ TEST(Options, BenchPrintsOneObject) {
       rein(folder, {"bench", "step", "--shape=tiny", "--threads=1", "--seconds=0", "--json"});
   EXPECT_EQ(f.code, 0) << f.err;
   const auto json = nlohmann::json::parse(f.out);
-  for (const char* key :
-       {"shape", "batch", "precision", "unit", "threads", "callers", "ms_min", "ms_median", "gflop",
-        "gflops", "ceiling_gflops", "share", "peak_mb", "allocations", "start_ms", "phases"})
+  for (const char* key : {"shape", "batch", "precision", "unit", "threads", "callers", "ms_min",
+                          "ms_steady", "ms_median", "gflop", "gflops", "ceiling_gflops", "share",
+                          "peak_mb", "allocations", "start_ms", "phases"})
     EXPECT_TRUE(json.contains(key)) << key;
-  EXPECT_EQ(json.size(), 16u);
+  EXPECT_EQ(json.size(), 17u);
   EXPECT_TRUE(json["unit"].is_null());  // that of narrow products
   for (const char* phase : {"lstm", "lstm_grad", "matmul", "process", "apply"})
     EXPECT_GT(json["phases"].value(phase, 0.0), 0) << phase;
@@ -229,6 +229,20 @@ TEST(Options, AStepOfSeedTakesLessThan48Megabytes) {
   EXPECT_EQ(json["allocations"], 0);
 }
 #endif
+
+TEST(Options, BenchRefusesWhatMakesNoSense) {
+  TemporaryFolder folder;
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"step", "--seconds=nan"},
+        {"step", "--emulate"},
+        {"kernel", "--emulate"},
+        {"step", "--per-example", "neither"}}) {
+    std::vector<std::string> all = {"bench"};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    const Finished f = rein(folder, all);
+    EXPECT_EQ(f.code, 2) << arguments.back();
+  }
+}
 
 TEST(Options, BenchClipsEachExample) {
   TemporaryFolder folder;
