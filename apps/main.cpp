@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <new>
 #include <system_error>
 
 #include "commands.h"
@@ -246,15 +247,22 @@ int fail(ExitCode code, std::string_view what) {
   return code;
 }
 
+int fail_to_parse(const CLI::App& app, std::string_view what) {
+  std::string command;
+  for (const CLI::App* at = &innermost(app); at->get_parent() != nullptr; at = at->get_parent())
+    command = at->get_name() + " " + command;
+  return fail(kUsage, fmt::format("{}\nTry 'rein {}--help'.", what, command));
+}
+
 int parse(CLI::App& app, int argc, char** argv) {
   try {
     app.parse(argc, argv);
     return -1;
   } catch (const CLI::ExtrasError&) {
-    return fail(kUsage, unexpected(app) + "\nTry 'rein --help'.");
+    return fail_to_parse(app, unexpected(app));
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
-    return fail(kUsage, std::string(e.what()) + "\nTry 'rein --help'.");
+    return fail_to_parse(app, e.what());
   }
 }
 
@@ -307,6 +315,8 @@ int main(int argc, char** argv) {
     return fail(kDiverged, e.what());
   } catch (const rein::IoError& e) {
     return fail(kIo, e.what());
+  } catch (const std::bad_alloc&) {
+    return fail(kIo, "there is not enough memory for this; take a smaller network or batch");
   } catch (const std::system_error& e) {
     return fail(kIo, e.what());
   } catch (const std::exception& e) {

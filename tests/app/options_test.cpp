@@ -241,6 +241,7 @@ TEST(Options, BenchRefusesWhatMakesNoSense) {
     all.insert(all.end(), arguments.begin(), arguments.end());
     const Finished f = rein(folder, all);
     EXPECT_EQ(f.code, 2) << arguments.back();
+    EXPECT_TRUE(contains(f.err, "Try 'rein bench " + arguments[0] + " --help'."));
   }
 }
 
