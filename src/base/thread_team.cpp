@@ -28,7 +28,7 @@ struct ThreadTeam::Pool {
   explicit Pool(int size) : members(static_cast<size_t>(size)) {}
 
   std::vector<std::thread> threads;
-  pid_t process = 0;  // where they run: a fork has none of them
+  std::atomic<pid_t> process{0};  // where they run, once they do: a fork has none of them
   std::atomic<bool> busy{false};
   std::atomic<bool> closing{false};
   alignas(64) std::atomic<uint32_t> gate{0};
@@ -39,6 +39,11 @@ struct ThreadTeam::Pool {
   void (*call)(void*, int64_t) = nullptr;
   void* task = nullptr;
   unsigned float_mode = 0;  // of the caller: rounding, denormals
+
+  bool of_another_process() const {
+    const pid_t started = process.load(std::memory_order_relaxed);
+    return started != 0 && started != getpid();
+  }
 
   void deal(int64_t n_tasks) {
     crew = static_cast<size_t>(std::min<int64_t>(n_tasks, std::ssize(members)));
@@ -106,7 +111,7 @@ ThreadTeam::ThreadTeam(int threads) : size_(threads > 0 ? threads : usable_threa
 
 ThreadTeam::~ThreadTeam() {
   if (!pool_) return;
-  if (!pool_->threads.empty() && pool_->process != getpid()) {
+  if (pool_->of_another_process()) {
     for (auto& thread : pool_->threads) thread.detach();
     return;
   }
@@ -117,13 +122,12 @@ ThreadTeam::~ThreadTeam() {
 
 void ThreadTeam::share(int64_t n_tasks, void (*call)(void*, int64_t), void* task) {
   Pool& pool = *pool_;
-  const bool elsewhere = !pool.threads.empty() && pool.process != getpid();
-  if (elsewhere || pool.busy.exchange(true, std::memory_order_acquire)) {
+  if (pool.of_another_process() || pool.busy.exchange(true, std::memory_order_acquire)) {
     for (int64_t i = 0; i < n_tasks; ++i) call(task, i);
     return;
   }
   if (pool.threads.empty()) {
-    pool.process = getpid();
+    pool.process.store(getpid(), std::memory_order_relaxed);
     try {
       pool.threads.reserve(static_cast<size_t>(size_ - 1));
       for (int i = 1; i < size_; ++i)
