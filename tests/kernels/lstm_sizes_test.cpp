@@ -87,7 +87,6 @@ TEST(LstmOfEverySize, FewRowsAndNarrowLayers) {
       check({.steps = 3, .batch = batch, .inputs = 1 + (units + batch) % 5, .units = units});
 }
 
-#ifndef REIN_SANITIZED  // the plain twin would take minutes
 // Where x is multiplied ahead, where threads share units though there are rows enough, and where
 // weights' gradients are summed in three pieces.
 TEST(LstmOfEverySize, WeightsBeyondTheSecondLevelCache) {
@@ -97,7 +96,6 @@ TEST(LstmOfEverySize, WeightsBeyondTheSecondLevelCache) {
   check({.steps = 2, .batch = 25, .inputs = 3, .units = 300});
   check({.steps = 30, .batch = 50, .inputs = 400, .units = 20});
 }
-#endif
 
 TEST(LstmOfEverySize, OnEveryTarget) {
   for_each_target([](const char* target) {
