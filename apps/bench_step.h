@@ -35,7 +35,7 @@ struct StepBench {
   int threads = 0, callers = 1;
   double ms_min = 0, ms_steady = 0, ms_median = 0;  // see Times
   double gflop = 0;                                 // really needed by a step's products
-  double gflops = 0;                                // of the fastest step, a second
+  double gflops = 0;                                // those over ms_steady, a second
   double ceiling_gflops = 0;                        // of products in the same process, see Ceiling
   double share = 0;                                 // gflops / ceiling_gflops
   double peak_mb = 0;                               // resident memory of the process

@@ -18,8 +18,10 @@ struct RuleRow {
   bool by_rows = false;  // whether rows of a sparse gradient of the first variable are moved alone
 };
 
-/// None of the settings does nothing.
-inline std::vector<RuleRow> rule_table(const Schedule& rate = 0.05) {
+/// None of the settings does nothing. Patterns of the groups: they must match a variable.
+inline std::vector<RuleRow> rule_table(const Schedule& rate = 0.05,
+                                       const std::string& first_group = "*",
+                                       const std::string& second_group = "*") {
   const auto tensorflow = RuleForm::tensorflow, keras = RuleForm::keras;
   const auto pytorch = RuleForm::pytorch, optax = RuleForm::optax;
   const auto rows = SparseUpdate::rows;
@@ -91,9 +93,9 @@ inline std::vector<RuleRow> rule_table(const Schedule& rate = 0.05) {
                    .clip = MaxChange{.per_variable = 0.05, .global = 0.06}},
        true},
       {"groups",
-       RuleGroups{
-           .groups = {{"*", Adagrad{.learning_rate = rate}}, {"*", Adam{.learning_rate = rate}}},
-           .otherwise = Lamb{.learning_rate = rate}},
+       RuleGroups{.groups = {{first_group, Adagrad{.learning_rate = rate}},
+                             {second_group, Adam{.learning_rate = rate}}},
+                  .otherwise = Lamb{.learning_rate = rate}},
        true},
   };
 }

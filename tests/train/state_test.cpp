@@ -15,7 +15,8 @@ AnyTransform clips() { return chain(ClipByValue{-2, 2}, ClipByGlobalNorm{.clip_n
 
 std::vector<RuleRow> rules() {
   return rule_table(
-      Warmup{.steps = 3, .from = 0.02, .then = CosineDecay{.initial = 0.1, .decay_steps = 9}});
+      Warmup{.steps = 3, .from = 0.02, .then = CosineDecay{.initial = 0.1, .decay_steps = 9}}, "e*",
+      "b*");
 }
 
 TEST(StepState, EagerRecordedAndRestoredTrajectoriesAreEqualToTheBit) {
