@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "commands.h"
+#include "form.h"
 #include "names.h"
 #include "rein/base/error.h"
 #include "rein/base/text.h"
@@ -97,7 +98,7 @@ template <class T>
 CLI::Validator within(T least, T most) {
   const auto check = [least, most](const std::string& text) {
     T value{};  // NaN is in no range
-    return CLI::detail::lexical_cast(text, value) && value >= least && value <= most
+    return parse(std::string_view(text), value) && value >= least && value <= most
                ? std::string()
                : fmt::format("Value {} not in range {} to {}", text, least, most);
   };

@@ -3,20 +3,14 @@
 # 2 threads, SECONDS (1) each; prints a table and puts it into docs/performance.md. Run it under `chrt -f 1`
 # on a machine that is shared.
 set -eu
-cd "$(dirname "$0")/.."
+. "$(dirname "$0")/common.sh"
 seconds=${1:-1}
-rein=build/release/bin/rein
-[ -x "$rein" ] || { echo "bench/optimizers.sh: no $rein; run scripts/build.sh release first" >&2; exit 1; }
 
 clips=(none value:5 value:1e-4 norm:5 norm:1e-3 average:5 rms:5 global:5 max_change:5 agc:5 autoclip:50
   zclip:2.5 adaptive:2 adagc:1.05 spikes:5000)
 rules=(adamw amsgrad adamax nadam radam sgd momentum rmsprop adagrad adadelta ftrl lion rprop lamb lars adafactor
   muon schedule_free)
 
-commit=$(git describe --always)
-git diff --quiet HEAD -- src include apps || commit+=-dirty
-results=$(mktemp)
-trap 'rm -f "$results"' EXIT
 measure() {
   for threads in 1 2; do
     "$rein" bench optimizer --clip "$1" --rule "$2" --params 20000000 --threads "$threads" --seconds "$seconds" --json
@@ -29,17 +23,15 @@ measure() {
 } > "$results"
 
 python3 - "$results" "$commit" <<'PY'
-import datetime, json, re, subprocess, sys
+import sys
+import tables
 
 runs = {}
-for line in open(sys.argv[1]):
-    run = json.loads(line)
+for run in tables.read(sys.argv[1]):
     runs.setdefault((run["clip"], run["rule"]), {})[run["threads"]] = run
 
-lscpu = subprocess.run(["lscpu"], capture_output=True, text=True).stdout
-cpu = re.search(r"Model name:\s*(.*)", lscpu)[1] + (" with AMX" if "amx_tile" in lscpu else "")
 least = runs["global:5", "adam"]
-lines = [f"`bench/optimizers.sh`, {cpu}, {datetime.date.today()}, commit {sys.argv[2]}; the fastest step:", "",
+lines = [f"`bench/optimizers.sh`, {tables.machine()}, {tables.made(sys.argv[2])}; the fastest step:", "",
          "| clip | rule | bytes a parameter | 1 thread, ms | to the first | share | 2 threads, ms | to the first | share |",
          "|---|---|---|---|---|---|---|---|---|"]
 for (clip, rule), threads in runs.items():
@@ -50,8 +42,5 @@ for (clip, rule), threads in runs.items():
     lines.append(f"| {' | '.join(columns)} |")
 table = "\n".join(lines)
 print(table)
-page = open("docs/performance.md").read()
-begin, end = "<!-- optimizers:begin -->\n", "<!-- optimizers:end -->"
-before, rest = page.split(begin)
-open("docs/performance.md", "w").write(before + begin + table + "\n" + end + rest.split(end)[1])
+tables.put("docs/performance.md", "optimizers", lambda old: table)
 PY
