@@ -65,11 +65,14 @@ std::string joined(std::string_view path, std::string_view name);
 
 /// Calls `visitor.leaf(path, x)` for every field below `value` that is not made of others. Elements
 /// of vectors are named by their number. An optional without a value is passed over, unless the
-/// visitor has a function `optional(path, x)`, which then decides.
+/// visitor has a function `optional(path, x)`, which then decides; so does a function
+/// `whole(path, x)` of anything that it takes.
 template <class T, class Visitor>
 [[gnu::cold]] void visit_fields(const std::string& path, T& value, Visitor&& visitor) {
   using U = std::remove_const_t<T>;
-  if constexpr (HasFields<U>) {
+  if constexpr (requires { visitor.whole(path, value); }) {
+    visitor.whole(path, value);
+  } else if constexpr (HasFields<U>) {
     U::fields(value, [&](std::string_view name, auto& field) {
       visit_fields(joined(path, name), field, visitor);
     });

@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "rein/base/schedule.h"
 #include "rein/process/shards.h"
 #include "rein/process/step_info.h"
+#include "rein/process/threshold.h"
 #include "rein/tensor/state.h"
 
 namespace rein {
@@ -87,16 +87,11 @@ class AnyTransform {
   struct RefusalFinder {
     bool& found;
     template <class T>
-    void optional(const std::string& path, const std::optional<T>& x) const {
-      if (!x) return;
-      if constexpr (std::same_as<T, Shards>)
-        found = true;  // other ranks may be gone
-      else
-        visit_fields(path, *x, *this);
-    }
-    void leaf(const std::string&, const Schedule& s) const { found |= !s.is_constant(); }
-    void leaf(const std::string& path, const bool& x) const {
-      found |= x && path.ends_with("per_sample");
+    requires std::same_as<T, Threshold> || std::same_as<T, Schedule>
+    void whole(const std::string&, const T& limit) const { found |= !limit.is_constant(); }
+    template <std::same_as<std::optional<Shards>> T>
+    void whole(const std::string&, const T& shards) const {
+      found |= shards.has_value();  // other ranks may be gone
     }
     template <class T>
     void leaf(const std::string&, const T& x) const {
