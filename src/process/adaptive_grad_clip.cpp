@@ -64,7 +64,9 @@ std::vector<Gradient> adaptive_grad_clip(std::span<const Gradient> gradients,
     Tensor out = whole.values().clone();
     const bool changed = visit_float(out.dtype(), [&](auto zero) {
       using T = decltype(zero);
-      Units<T> units{own, all, out.flat<T>(), parameters[i].flat<T>(), {}};
+      std::vector<double> of_gradient(own.room()), of_parameters(all.room());
+      Units<T> units{own, all,         out.flat<T>(), parameters[i].flat<T>(),
+                     {},  of_gradient, of_parameters};
       if (whole.is_sparse() && own.count() != all.count())
         units.place = {whole.sparse().indices.flat<int64_t>(),
                        all.count() / static_cast<size_t>(whole.shape()[0])};
@@ -73,8 +75,10 @@ std::vector<Gradient> adaptive_grad_clip(std::span<const Gradient> gradients,
         return true;
       }
       double before = 0, after = 0;
-      std::vector<double> room(own.count()), of_parameters(all.count());
-      return clip_units<T>(units, room, of_parameters, clipping, options.epsilon, 1, before, after);
+      for (size_t k = 0; k < units.parts(); ++k) units.measure(k);
+      if (!units.join(clipping, options.epsilon, 1, before, after)) return false;
+      for (size_t k = 0; k < units.parts(); ++k) units.clip(k);
+      return true;
     });
     clipped.push_back(changed ? whole.with_values(std::move(out)) : gradients[i]);
   }
@@ -87,6 +91,7 @@ AdaptiveGradClip::State AdaptiveGradClip::init(const Variables& variables) const
   State state;
   state.slices = SliceNorms(
       variables, [&](const Shape& shape) { return unit_axes(shape, axis, name, Where{}); }, name);
+  state.of_parameters = state.slices;
   state.after.resize(variables.size());
   state.norms = Norms(variables);
   return state;
@@ -99,32 +104,48 @@ void AdaptiveGradClip::update(Gradients& gradients, State& state, const Variable
   gradients.merge_duplicates();
   std::vector<double>& before = state.norms.of_variable;
   std::atomic<bool> clipped = false;
+  std::ranges::fill(before, 0.0);
+  std::ranges::fill(state.after, 0.0);
   visit_float(gradients.dtype(), [&](auto zero) {
     using T = decltype(zero);
     if (semantics != Semantics::safe) settle<T>(gradients);
     const double pending = std::abs(gradients.scale);
-    run_tasks(gradients.team, static_cast<int64_t>(gradients.size()), [&](int64_t task) {
-      const auto i = static_cast<size_t>(task);
-      before[i] = state.after[i] = 0;
-      if (gradients.kind(i) == Gradients::Kind::absent) return;
+    const auto with_units = [&](size_t i, auto f) {
       const Slicing& all = state.slices.of_variable[i];
       const Slicing own = state.slices.of_stored(gradients, i);
       UnitPlace place;
       if (own.count() != all.count())  // some rows, which are units or several
         place = {gradients.sparse(i).indices.template flat<int64_t>(),
                  all.count() / static_cast<size_t>(gradients.sparse(i).dense_shape[0])};
-      const Units<T> units{own, all, gradients.stored<T>(i), variables.values<T>(i), place};
-      const auto of_gradient = state.slices.of(i, own.count());
-      if (semantics != Semantics::safe) {
-        slice_norms(own, std::span<const T>(units.gradient), of_gradient);
-        before[i] = joint_norm(of_gradient);
+      return f(Units<T>{own, all, gradients.stored<T>(i), variables.values<T>(i), place,
+                        state.slices.of(i, own), state.of_parameters.of(i, all)});
+    };
+    const auto there = [&](size_t i) { return gradients.kind(i) != Gradients::Kind::absent; };
+    if (semantics == Semantics::safe) {
+      for_slice_parts(
+          gradients, state.slices,
+          [&](size_t i) {
+            return there(i) ? with_units(i, [](const auto& units) { return units.parts(); }) : 0;
+          },
+          [&](size_t i, size_t k) { with_units(i, [&](const auto& units) { units.measure(k); }); },
+          [&](size_t i) {
+            return with_units(i, [&](const auto& units) {
+              const bool clips = units.join(limit, epsilon, pending, before[i], state.after[i]);
+              if (clips) clipped = true;
+              return clips;
+            });
+          },
+          [&](size_t i, size_t k) { with_units(i, [&](const auto& units) { units.clip(k); }); });
+      return;
+    }
+    run_tasks(gradients.team, static_cast<int64_t>(gradients.size()), [&](int64_t task) {
+      const auto i = static_cast<size_t>(task);
+      if (!there(i)) return;
+      with_units(i, [&](const auto& units) {
+        before[i] = l2_norm(std::span<const T>(units.gradient));
         if (clip_units_as_optax(units, limit, epsilon)) clipped = true;
-        slice_norms(own, std::span<const T>(units.gradient), of_gradient);
-        state.after[i] = joint_norm(of_gradient);
-      } else if (clip_units<T>(units, of_gradient, state.slices.other(i, all.count()), limit,
-                               epsilon, pending, before[i], state.after[i])) {
-        clipped = true;
-      }
+        state.after[i] = l2_norm(std::span<const T>(units.gradient));
+      });
     });
   });
   state.norms.report_non_finite(gradients, info);

@@ -45,45 +45,58 @@ std::vector<int> axes_of(const Shape& shape, const std::vector<int>& axes) {
   return fits ? axes : all;
 }
 
-void clip_by_slices(const ClipByNorm& clip, double clip_norm, Gradients& gradients,
-                    ClipByNorm::State& state, StepInfo& info) {
-  if (clip.semantics == Semantics::safe) gradients.merge_duplicates();
+// By each slice's norm.
+void clip_by_slices(double clip_norm, Gradients& gradients, ClipByNorm::State& state,
+                    std::atomic<bool>& clipped) {
+  gradients.merge_duplicates();
   SliceNorms& slices = state.slices;
   slices.fit(gradients);
   const double pending = std::abs(gradients.scale);
-  std::vector<double>& before = state.norms.of_variable;
-  std::atomic<bool> clipped = false;
   visit_float(gradients.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    if (clip.semantics != Semantics::safe) settle<T>(gradients);
+    for_slice_parts(
+        gradients, slices,
+        [&](size_t i) {
+          const bool there = gradients.kind(i) != Gradients::Kind::absent;
+          return there ? slices.of_stored(gradients, i).parts() : 0;
+        },
+        [&](size_t i, size_t k) {
+          const Slicing own = slices.of_stored(gradients, i);
+          slice_norms(own.part(k), std::span<const T>(gradients.stored<T>(i)), slices.of(i, own));
+        },
+        [&](size_t i) {
+          const Slicing own = slices.of_stored(gradients, i);
+          const auto norms = slices.of(i, own);
+          join_slice_norms(own, norms);
+          const bool clips = factors_of_norms(
+              norms.first(own.count()), pending, [&](size_t) { return clip_norm; },
+              state.norms.of_variable[i], state.after[i]);
+          if (clips) clipped = true;
+          return clips;
+        },
+        [&](size_t i, size_t k) {
+          const Slicing own = slices.of_stored(gradients, i);
+          scale_slices<T>(own.part(k), gradients.stored<T>(i), slices.of(i, own));
+        });
+  });
+}
+
+// A reference's formula on each slice.
+void clip_by_slices_as(Semantics semantics, double clip_norm, Gradients& gradients,
+                       ClipByNorm::State& state, std::atomic<bool>& clipped) {
+  visit_float(gradients.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    settle<T>(gradients);
     run_tasks(gradients.team, static_cast<int64_t>(gradients.size()), [&](int64_t task) {
       const auto i = static_cast<size_t>(task);
-      before[i] = state.after[i] = 0;
       if (gradients.kind(i) == Gradients::Kind::absent) return;
       const auto x = gradients.stored<T>(i);
-      const Slicing slicing = slices.of_stored(gradients, i);
-      const auto norms = slices.of(i, slicing.count()), factors = slices.other(i, slicing.count());
-      slice_norms(slicing, std::span<const T>(x), norms);
-      for (double& n : norms) n *= pending;
-      before[i] = joint_norm(norms);
-      if (clip.semantics != Semantics::safe) {
-        if (clip_slices_as(clip.semantics, slicing, x, clip_norm)) clipped = true;
-        slice_norms(slicing, std::span<const T>(x), norms);
-      } else {
-        for (size_t s = 0; s < norms.size(); ++s) factors[s] = scale_to(norms[s], clip_norm);
-        if (std::ranges::any_of(factors, [](double f) { return f != 1; })) {
-          clipped = true;
-          scale_slices<T>(slicing, x, factors);
-        }
-        for (size_t s = 0; s < norms.size(); ++s)
-          if (factors[s] != 1) norms[s] = clip_norm;
-      }
-      state.after[i] = joint_norm(norms);
+      state.norms.of_variable[i] = l2_norm(std::span<const T>(x));
+      if (clip_slices_as(semantics, state.slices.of_stored(gradients, i), x, clip_norm))
+        clipped = true;
+      state.after[i] = l2_norm(std::span<const T>(x));
     });
   });
-  state.norms.report_non_finite(gradients, info);
-  info.clipped |= clipped;
-  record_norms(info, joint_norm(before), joint_norm(state.after));
 }
 
 }  // namespace
@@ -108,14 +121,24 @@ void ClipByNorm::update(Gradients& gradients, State& state, const Variables&,
   const double c = threshold_at(name, clip_norm, info, semantics);
   const auto limit = [&](size_t) { return c; };
   if (!axes.empty() || semantics != Semantics::safe) need_whole(name, gradients);
-  if (!axes.empty())
-    clip_by_slices(*this, c, gradients, state, info);
-  else if (semantics == Semantics::safe)
+  if (axes.empty() && semantics == Semantics::safe) {
     clip_each(gradients, state.norms, info, limit);
-  else
+  } else if (axes.empty()) {
     clip_each_as(gradients, state.norms, info, [&](auto x, auto sum, size_t) {
       return reference::clipped_by_norm(semantics, x, std::sqrt(sum), static_cast<decltype(x)>(c));
     });
+  } else {
+    std::ranges::fill(state.norms.of_variable, 0.0);
+    std::ranges::fill(state.after, 0.0);
+    std::atomic<bool> clipped = false;
+    if (semantics == Semantics::safe)
+      clip_by_slices(c, gradients, state, clipped);
+    else
+      clip_by_slices_as(semantics, c, gradients, state, clipped);
+    state.norms.report_non_finite(gradients, info);
+    info.clipped |= clipped;
+    record_norms(info, joint_norm(state.norms.of_variable), joint_norm(state.after));
+  }
 }
 
 ClipByAverageNorm::State ClipByAverageNorm::init(const Variables& variables) const {

@@ -1,10 +1,8 @@
 // Clipping each slice by its norm.
 #pragma once
 
-#include <algorithm>
 #include <vector>
 
-#include "process/l2.h"
 #include "process/reference.h"
 #include "process/slices.h"
 
@@ -33,11 +31,16 @@ bool clip_slices(const Slicing& slicing, std::span<T> x, double clip_norm, Seman
     clip_slices_as(semantics, slicing, x, clip_norm);
     return true;
   }
-  std::vector<double> factors(slicing.count());
-  slice_norms(slicing, x, factors);
-  for (double& f : factors) f = scale_to(f, clip_norm);
-  if (std::ranges::all_of(factors, [](double f) { return f == 1; })) return false;
-  scale_slices<T>(slicing, x, factors);
+  std::vector<double> factors(slicing.room());
+  for (size_t k = 0; k < slicing.parts(); ++k)
+    slice_norms(slicing.part(k), std::span<const T>(x), factors);
+  join_slice_norms(slicing, factors);
+  double before = 0, after = 0;
+  const std::span<double> of_slices = std::span(factors).first(slicing.count());
+  if (!factors_of_norms(
+          of_slices, 1, [&](size_t) { return clip_norm; }, before, after))
+    return false;
+  for (size_t k = 0; k < slicing.parts(); ++k) scale_slices<T>(slicing.part(k), x, of_slices);
   return true;
 }
 

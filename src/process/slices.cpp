@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <type_traits>
 #include <vector>
-
-#include "process/l2.h"
 
 namespace rein {
 
@@ -31,6 +31,30 @@ Slicing::Slicing(const Shape& shape, const std::vector<int>& axes, std::string_v
   }
   rank_ = std::max(n, 1);
   std::reverse(dimensions_.begin(), dimensions_.begin() + rank_);
+  choose_parts();
+}
+
+void Slicing::choose_parts() {
+  constexpr int64_t kPart = 65536;  // elements: worth a task
+  constexpr int64_t kShare = 64;    // elements for each number that a part adds to the slices
+  const int64_t inner = size_ / std::max<int64_t>(outer().size, 1);
+  const int64_t least = outer().stride == 0 ? std::max(kPart, kShare * count_) : kPart;
+  step_ = inner == 0 ? std::max<int64_t>(outer().size, 1) : (least + inner - 1) / inner;
+}
+
+Slicing::Part Slicing::part(size_t k) const {
+  const int64_t begin = static_cast<int64_t>(k) * step_;
+  const int64_t n = std::min(step_, outer().size - begin), inner = size_ / outer().size;
+  Part part{*this, static_cast<size_t>(begin * inner), static_cast<size_t>(n * inner)};
+  part.slicing.dimensions_[0].size = n;
+  part.slicing.size_ = n * inner;
+  if (outer().stride == 0) {
+    part.number = k * count();
+  } else {
+    part.slicing.count_ = n * outer().stride;
+    part.slice = part.number = static_cast<size_t>(begin * outer().stride);
+  }
+  return part;
 }
 
 Slicing Slicing::with_rows(int64_t rows, int64_t of) const {
@@ -39,6 +63,7 @@ Slicing Slicing::with_rows(int64_t rows, int64_t of) const {
   other.dimensions_[0].size = scaled(dimensions_[0].size);  // rows, and what it shares with them
   if (dimensions_[0].stride != 0) other.count_ = scaled(count_);
   other.size_ = scaled(size_);
+  other.choose_parts();
   return other;
 }
 
@@ -49,10 +74,11 @@ SliceNorms::SliceNorms(const Variables& variables,
   for (const auto& entry : variables.layout().entries) {
     of_variable.emplace_back(entry.spec.shape, axes(entry.spec.shape), op);
     first.push_back(total);
-    total += of_variable.back().count();
+    total += of_variable.back().room();
   }
   values.resize(total);
-  others.resize(total);
+  tasks.resize(variables.size() + 1);
+  changes.resize(variables.size());
 }
 
 Slicing SliceNorms::of_stored(const Gradients& gradients, size_t variable) const {
@@ -66,26 +92,15 @@ void SliceNorms::fit(const Gradients& gradients) {
   size_t total = 0;
   for (size_t i = 0; i < first.size(); ++i) {
     first[i] = total;
-    total += std::max(of_variable[i].count(), of_stored(gradients, i).count());
+    total += std::max(of_variable[i].room(), of_stored(gradients, i).room());
   }
-  if (total <= values.size()) return;
-  values.resize(total);
-  others.resize(total);
-}
-
-void slice_norms(const Slicing& slicing, std::span<const float> x, std::span<double> norms) {
-  std::ranges::fill(norms, 0.0);
-  slicing.for_each_run([&](size_t slice, size_t i, size_t n, size_t step) {
-    if (step == 0) {
-      norms[slice] += kernels::sum_of_squares(&x[i], n);
-      return;
-    }
-    kernels::add_squares(&norms[slice], &x[i], n);
-  });
-  for (double& norm : norms) norm = std::sqrt(norm);
+  if (total > values.size()) values.resize(total);
 }
 
 namespace {
+
+// Between these, no square overflowed, and those that vanished or lost bits do not count.
+bool keeps_squares(double sum) { return sum > 1e-280 && sum < 1e300; }
 
 // For doubles whose squares overflow or vanish.
 void scaled_slice_norms(const Slicing& slicing, std::span<const double> x,
@@ -109,12 +124,44 @@ void scaled_slice_norms(const Slicing& slicing, std::span<const double> x,
 
 }  // namespace
 
-void slice_norms(const Slicing& slicing, std::span<const double> x, std::span<double> norms) {
-  std::ranges::fill(norms, 0.0);
-  add_to_slices(slicing, x, norms, [](double v) { return v * v; });
-  if (!std::ranges::all_of(norms, [](double sum) { return sum > 1e-280 && sum < 1e300; }))
-    return scaled_slice_norms(slicing, x, norms);
-  for (double& norm : norms) norm = std::sqrt(norm);
+template <class T>
+void slice_norms(const Slicing::Part& part, std::span<const T> array, std::span<double> norms) {
+  const auto x = array.subspan(part.element, part.elements);
+  const auto own = norms.subspan(part.number, part.slicing.count());
+  std::ranges::fill(own, 0.0);
+  part.slicing.for_each_run([&](size_t slice, size_t i, size_t n, size_t step) {
+    if (step == 1)
+      kernels::add_squares(&own[slice], &x[i], n);
+    else
+      own[slice] += kernels::sum_of_squares(&x[i], n);
+  });
+  if constexpr (std::is_same_v<T, double>)
+    if (!std::ranges::all_of(own, keeps_squares)) return scaled_slice_norms(part.slicing, x, own);
+  for (double& norm : own) norm = std::sqrt(norm);
+}
+template void slice_norms(const Slicing::Part&, std::span<const float>, std::span<double>);
+template void slice_norms(const Slicing::Part&, std::span<const double>, std::span<double>);
+
+void join_slice_norms(const Slicing& slicing, std::span<double> norms) {
+  const size_t count = slicing.count();
+  if (norms.size() <= count) return;
+  constexpr size_t kBlock = 64;
+  for (size_t from = 0; from < count; from += kBlock) {
+    const size_t n = std::min(kBlock, count - from);
+    std::array<double, kBlock> sums{};
+    for (size_t at = from; at < norms.size(); at += count)
+      for (size_t j = 0; j < n; ++j) sums[j] += norms[at + j] * norms[at + j];
+    for (size_t j = 0; j < n; ++j) {
+      const size_t slice = from + j;
+      if (keeps_squares(sums[j])) {
+        norms[slice] = std::sqrt(sums[j]);
+        continue;
+      }
+      JointNorm joint;
+      for (size_t at = slice; at < norms.size(); at += count) joint.add(norms[at]);
+      norms[slice] = joint.value();
+    }
+  }
 }
 
 }  // namespace rein

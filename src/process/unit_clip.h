@@ -29,6 +29,7 @@ struct UnitPlace {
   }
 };
 
+/// A gradient and its parameters, with room for the norms of their units (Slicing::room).
 template <class T>
 struct Units {
   const Slicing& gradient_slices;
@@ -36,35 +37,38 @@ struct Units {
   std::span<T> gradient;
   std::span<const T> parameters;
   UnitPlace place;
+  std::span<double> of_gradient, of_parameters;
+
+  size_t parts() const { return std::max(gradient_slices.parts(), parameter_slices.parts()); }
+
+  void measure(size_t k) const {
+    if (k < gradient_slices.parts())
+      slice_norms(gradient_slices.part(k), std::span<const T>(gradient), of_gradient);
+    if (k < parameter_slices.parts())
+      slice_norms(parameter_slices.part(k), parameters, of_parameters);
+  }
+
+  /// Factors by AdaptiveGradClip's rule take the place of the gradient's norms. `norm` becomes that
+  /// of the gradient (times `pending`), `clipped_norm` that afterwards. Whether any unit is to be
+  /// clipped.
+  bool join(double clipping, double epsilon, double pending, double& norm,
+            double& clipped_norm) const {
+    join_slice_norms(gradient_slices, of_gradient);
+    join_slice_norms(parameter_slices, of_parameters);
+    const auto limit = [&](size_t u) {
+      return clipping * std::max(of_parameters[place(u)], epsilon);
+    };
+    return factors_of_norms(of_gradient.first(gradient_slices.count()), pending, limit, norm,
+                            clipped_norm);
+  }
+
+  void clip(size_t k) const {
+    if (k < gradient_slices.parts())
+      scale_slices<T>(gradient_slices.part(k), gradient, of_gradient);
+  }
 };
 
-/// Clips in place by AdaptiveGradClip's rule; the spans are room for a number for each unit. `norm`
-/// becomes that of the gradient (times `pending`), `clipped_norm` that afterwards. Whether any unit
-/// was clipped.
-template <class T>
-bool clip_units(const Units<T>& units, std::span<double> of_gradient,
-                std::span<double> of_parameters, double clipping, double epsilon, double pending,
-                double& norm, double& clipped_norm) {
-  slice_norms(units.gradient_slices, std::span<const T>(units.gradient), of_gradient);
-  slice_norms(units.parameter_slices, units.parameters, of_parameters);
-  JointNorm before, after;
-  bool clipped = false;
-  for (size_t u = 0; u < of_gradient.size(); ++u) {
-    const double own = of_gradient[u] * pending;
-    const double limit = clipping * std::max(of_parameters[units.place(u)], epsilon);
-    const double factor = scale_to(own, limit);
-    before.add(own);
-    after.add(factor == 1 ? own : limit);
-    clipped |= factor != 1;
-    of_gradient[u] = factor;
-  }
-  norm = before.value();
-  clipped_norm = clipped ? after.value() : norm;
-  if (clipped) scale_slices<T>(units.gradient_slices, units.gradient, of_gradient);
-  return clipped;
-}
-
-/// The same by Optax's formula in T.
+/// The rule by Optax's formula in T, at once.
 template <class T>
 bool clip_units_as_optax(const Units<T>& units, double clipping, double epsilon) {
   constexpr T kLeast = static_cast<T>(1e-6);

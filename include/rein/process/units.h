@@ -41,7 +41,7 @@ struct AdaptiveGradClip {
   Semantics semantics = Semantics::safe;
 
   struct State {
-    SliceNorms slices;  // of gradients, and of parameters
+    SliceNorms slices, of_parameters;
     std::vector<double> after;
     Norms norms;
     template <class Self, class F>
