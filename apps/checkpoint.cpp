@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "names.h"
 #include "rein/io/state_file.h"
 #include "usage_error.h"
@@ -45,6 +47,18 @@ void check_schedule(const Checkpoint& checkpoint, const TrainSettings& now) {
       checkpoint.file, saved.schedule, saved.epochs, now.epochs));
 }
 
+StateDict read(const std::filesystem::path& file) {
+  try {
+    return load_state(file);
+  } catch (const DataError& e) {
+    const std::string_view what = e.what();
+    throw DataError(file.string(), "checkpoint",
+                    fmt::format("{}; give the checkpoint.safetensors in the folder of a run",
+                                what.substr(std::min(
+                                    what.size(), file.string().size() + 2))));  // once is enough
+  }
+}
+
 }  // namespace
 
 int64_t Checkpoint::steps() const { return std::get<int64_t>(step.at("step")); }
@@ -60,7 +74,7 @@ void write_checkpoint(const std::filesystem::path& file, const TrainSettings& se
 }
 
 Checkpoint read_checkpoint(const std::filesystem::path& file) {
-  const StateDict all = load_state(file);
+  const StateDict all = read(file);
   const auto found = all.find("run/format");
   const auto* format = found == all.end() ? nullptr : std::get_if<std::string>(&found->second);
   if (!format || *format != kFormat)
@@ -100,7 +114,7 @@ void resume(const Checkpoint& checkpoint, const TrainSettings& settings, int64_t
     if (option.part_of_the_result && saved != now)
       throw UsageError(
           fmt::format("{}: {} was trained with {}, not {}; leave it as it was, or "
-                      "begin a new run",
+                      "begin a new run ('rein train --help' says at --resume what may change)",
                       option.key, checkpoint.file, saved, now));
   }
   if (steps_an_epoch != checkpoint.steps_an_epoch)

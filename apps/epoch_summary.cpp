@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace rein::app {
 
@@ -26,11 +27,15 @@ double EpochSummary::examples_a_second(int64_t batch_size) const {
   return static_cast<double>((steps_ + skipped_) * batch_size) / seconds_;
 }
 
+std::string loss_text(double loss) {
+  return std::abs(loss) < 1e5 ? fmt::format("{:.4f}", loss) : fmt::format("{:.4g}", loss);
+}
+
 std::string EpochSummary::to_text(int64_t batch_size, const Accuracy& test) const {
   return fmt::format(
-      "loss {:.4f}  test accuracy {:.4f}  gradient norm {:.3g} -> {:.3g}  clipped {:.1f} %  {:.0f} "
+      "loss {}  test accuracy {:.4f}  gradient norm {:.3g} -> {:.3g}  clipped {:.1f} %  {:.0f} "
       "examples/s",
-      mean(loss_), test.share(), mean(norm_), mean(clipped_norm_),
+      loss_text(mean(loss_)), test.share(), mean(norm_), mean(clipped_norm_),
       100 * mean(static_cast<double>(clipped_)), examples_a_second(batch_size));
 }
 

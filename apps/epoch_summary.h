@@ -7,6 +7,9 @@
 
 namespace rein::app {
 
+/// A loss for people: four decimals, or four digits of what is huge.
+std::string loss_text(double loss);
+
 class EpochSummary {
  public:
   void add(const StepInfo& info);

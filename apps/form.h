@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <string>
@@ -111,7 +112,11 @@ struct FieldSetter {
 
 template <class T>
 void Form::set(std::string_view option, T& target) const {
+  std::vector<std::string_view> done;
   for (const auto& [key, value] : settings) {
+    if (std::ranges::find(done, key) != done.end())
+      throw UsageError(fmt::format("{}: '{}' has the setting '{}' twice", option, text, key));
+    done.push_back(key);
     detail::FieldSetter setter{key, value};
     visit_fields("", target, setter);
     if (setter.found && setter.fine) continue;

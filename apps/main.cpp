@@ -25,6 +25,14 @@ std::string flag_of(const TrainOption& option) {
   return flag;
 }
 
+// What may be another when a run goes on.
+std::vector<std::string> that_may_change() {
+  std::vector<std::string> flags;
+  for (const TrainOption& option : train_options())
+    if (!option.part_of_the_result) flags.push_back(flag_of(option));
+  return flags;
+}
+
 // Defaults < checkpoint < file < --set < flags.
 struct TrainArguments {
   std::string config;
@@ -85,7 +93,9 @@ void add_train(CLI::App& app, Arguments& a) {
   train->add_flag("--force", a.train.force, "replace a run that is in --out");
   train
       ->add_option("--resume", a.resume,
-                   "go on from the checkpoint.safetensors of a run, with its settings")
+                   fmt::format("go on from the checkpoint.safetensors of a run, with its settings; "
+                               "{} may be others",
+                               fmt::join(that_may_change(), ", ")))
       ->type_name("FILE")
       ->excludes(out);
   train->add_option("--log", a.train.log, "append a line of JSON for every step")

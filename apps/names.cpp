@@ -26,16 +26,25 @@ struct NamedClip {
   std::string_view name() const { return form.substr(0, form.find(':')); }
 };
 
+double number_of(double x) { return x; }
+double number_of(const Threshold& x) { return x.at(StepInfo{.examples = 1}); }
+
 // A clip whose number is the field `number`.
 template <class T, auto... number>
 std::optional<AnyTransform> clip(const Form& form, std::string_view option) {
   T made{};
   double c = 0;
-  if (form.positive(c))
+  const bool given = form.positive(c);
+  if (given)
     ((made.*number = c), ...);
   else if (!form.main.empty() || form.settings.empty())
     return std::nullopt;
   form.set(option, made);
+  if (given && ((number_of(made.*number) != c) && ...))
+    throw UsageError(
+        fmt::format("{}: '{}' says in two ways what C is; leave the {} or its setting "
+                    "away",
+                    option, form.text, form.main));
   return made;
 }
 

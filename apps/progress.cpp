@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "epoch_summary.h"
+
 namespace rein::app {
 namespace {
 
@@ -55,8 +57,8 @@ void Progress::show(const StepInfo& info) {
   const double share = static_cast<double>(step) / static_cast<double>(steps_);
   const double a_step = training_ / static_cast<double>(shown_steps_);
   const std::string text =
-      fmt::format("epoch {}/{} {}{:3.0f} %  loss {:.4f}  norm {:.3g}  {:.0f} ex/s  {} left", epoch,
-                  epochs_, terminal_ ? bar(share) : "", 100 * share, loss_, info.norm,
+      fmt::format("epoch {}/{} {}{:3.0f} %  loss {}  norm {:.3g}  {:.0f} ex/s  {} left", epoch,
+                  epochs_, terminal_ ? bar(share) : "", 100 * share, loss_text(loss_), info.norm,
                   static_cast<double>(batch_size_) / a_step,
                   to_clock(a_step * static_cast<double>(epochs_ * steps_ - info.step)));
   if (terminal_)

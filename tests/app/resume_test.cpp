@@ -159,14 +159,26 @@ TEST(Resume, WhatDoesNotFitIsAnErrorAndChangesNothing) {
     return f.err;
   };
   EXPECT_TRUE(contains(error({}, 2), "is at the end of epoch 1; give more --epochs"));
-  EXPECT_TRUE(contains(error({"--epochs", "2", "--hidden", "9"}, 2),
-                       "hidden: r/checkpoint.safetensors was trained with 8, not 9"));
+  EXPECT_TRUE(
+      contains(error({"--epochs", "2", "--hidden", "9"}, 2),
+               "hidden: r/checkpoint.safetensors was trained with 8, not 9; leave it as it was, "
+               "or begin a new run ('rein train --help' says at --resume what may"));
   EXPECT_TRUE(contains(error({"--epochs", "2", "--clip", "none"}, 2),
                        "clip: r/checkpoint.safetensors was trained with global:5, not none"));
   EXPECT_TRUE(contains(error({"--out", "other"}, 2), "--out"));
   EXPECT_TRUE(contains(error({"--epochs", "2", "--warmup", "3"}, 2),
                        "warmup: r/checkpoint.safetensors was trained with 0, not 3"));
 
+  const std::string help = rein(folder, {"train", "--help"}).out;
+  for (const char* flag : {"--data", "--precision", "--epochs", "--threads may be others"})
+    EXPECT_TRUE(contains(help.substr(help.find("--resume")), flag)) << help;
+
+  write_bytes(folder / "notes.txt", "no checkpoint");
+  const Finished notes = rein(folder, {"train", "--resume", "notes.txt"});
+  EXPECT_EQ(notes.code, 3);
+  EXPECT_TRUE(contains(notes.err, "rein: notes.txt: checkpoint: byte 0: a header of ") &&
+              contains(notes.err, "; give the checkpoint.safetensors in the folder of a run"))
+      << notes.err;
   write_bytes(folder / "r/checkpoint.safetensors", file.substr(0, file.size() - 100));
   EXPECT_TRUE(contains(error({"--epochs", "2"}, 3), "r/checkpoint.safetensors"));
   write_bytes(folder / "r/checkpoint.safetensors", weights(folder, "r"));
