@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # bench/optimizers.sh [SECONDS]: every clip with Adam and every rule with the global norm, 20 M parameters, 1 and
-# 2 threads, SECONDS (1) each; prints a table and puts it into docs/performance.md. Run it under `chrt -f 1`
-# on a machine that is shared.
+# 2 threads, SECONDS (1) each; prints a table and puts it into docs/performance.md, in the place of the one of the
+# same processor if there is one. Run it under `chrt -f 1` on a machine that is shared.
 set -eu
 . "$(dirname "$0")/common.sh"
 seconds=${1:-1}
@@ -31,7 +31,8 @@ for run in tables.read(sys.argv[1]):
     runs.setdefault((run["clip"], run["rule"]), {})[run["threads"]] = run
 
 least = runs["global:5", "adam"]
-lines = [f"`bench/optimizers.sh`, {tables.machine()}, {tables.made(sys.argv[2])}; the fastest step:", "",
+head = f"`bench/optimizers.sh`, {tables.machine()},"
+lines = [f"{head} {tables.made(sys.argv[2])}; the fastest step:", "",
          "| clip | rule | bytes a parameter | 1 thread, ms | to the first | share | 2 threads, ms | to the first | share |",
          "|---|---|---|---|---|---|---|---|---|"]
 for (clip, rule), threads in runs.items():
@@ -42,5 +43,5 @@ for (clip, rule), threads in runs.items():
     lines.append(f"| {' | '.join(columns)} |")
 table = "\n".join(lines)
 print(table)
-tables.put("docs/performance.md", "optimizers", lambda old: table)
+tables.put_beside_others("docs/performance.md", "optimizers", head, table)
 PY

@@ -13,7 +13,7 @@ for ((run = 0; run < runs; run++)); do
 done > "$results"
 
 python3 - "$results" "$commit" <<'PY'
-import os, re, sys
+import os, sys
 import tables
 
 runs = {}
@@ -33,9 +33,5 @@ for shape, threads in runs.items():
 table = "\n".join(lines)
 print(table)
 
-def with_others(old):  # those of other processors stay
-    all_there = [t.strip() for t in re.split(r"(?m)^(?=`bench/steps.sh`)", old) if t.strip()]
-    return "\n\n".join([*(t for t in all_there if not t.startswith(head)), table])
-
-tables.put("docs/performance.md", "steps", with_others)
+tables.put_beside_others("docs/performance.md", "steps", head, table)
 PY

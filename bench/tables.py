@@ -12,7 +12,9 @@ def read(path):
 
 def machine():
     lscpu = subprocess.run(["lscpu"], capture_output=True, text=True).stdout
-    return re.search(r"Model name:\s*(.*)", lscpu)[1] + (" with AMX" if "amx_tile" in lscpu else "")
+    units = {"amx_tile": "AMX", "avx512f": "AVX-512", "avx2": "AVX2"}
+    best = next((name for flag, name in units.items() if flag in lscpu), "SSE")
+    return re.search(r"Model name:\s*(.*)", lscpu)[1] + f" with {best}"
 
 
 def made(commit):
@@ -32,3 +34,15 @@ def put(page, name, change):
     before, rest = text.split(begin)
     old, after = rest.split(end)
     open(page, "w").write(before + begin + change(old) + "\n" + end + after)
+
+
+def put_beside_others(page, name, head, table):
+    """Puts in a table whose text begins with `head`, the script and the machine, in the place of the one that does
+    so; those of other machines stay."""
+    script = head.split(",")[0]
+
+    def change(old):
+        there = [t.strip() for t in re.split(f"(?m)^(?={re.escape(script)})", old) if t.strip()]
+        return "\n\n".join([*(t for t in there if not t.startswith(head)), table])
+
+    put(page, name, change)

@@ -69,12 +69,14 @@ class Update {
   }
 
  private:
-  // Calls f(variable, numbers, offset in the block, their count) for pieces of the dense block.
+  // Calls f(variable, numbers, offset in the block, their count) for pieces of the dense block, the
+  // last ones first: they are still in the cache when the pass before this one was over all norms.
   template <class F>
   void for_dense_pieces(F f) const {
     const Layout& layout = gradients_.layout();
-    run_tasks(&team_, task_count(layout), [&](int64_t task) {
-      for_part_of_block(layout, task, [&](size_t i, size_t begin, size_t end) {
+    const int64_t tasks = task_count(layout);
+    run_tasks(&team_, tasks, [&](int64_t task) {
+      for_part_of_block(layout, tasks - 1 - task, [&](size_t i, size_t begin, size_t end) {
         f(i, gradients_.dense<T>(i).data() + (begin - layout.entries[i].offset), begin,
           end - begin);
       });
