@@ -31,9 +31,11 @@ void write(std::vector<double>& ring, int64_t place, double value) {
     ring.push_back(value);
 }
 
-// Brings a ring that was saved with another window to this one: its newest, the oldest first.
+// Brings a ring that was saved with another window to this one: its newest, the oldest first. A
+// file may say anything of `next`.
 void fit(std::vector<double>& ring, int64_t& next, int64_t window) {
   const int64_t size = std::ssize(ring);
+  next = std::clamp<int64_t>(next, 0, size == window ? window - 1 : size);
   if (size == window || (size < window && next == size)) return;
   std::rotate(ring.begin(), ring.begin() + next % std::max<int64_t>(size, 1), ring.end());
   ring.erase(ring.begin(), ring.begin() + std::max<int64_t>(size - window, 0));

@@ -136,7 +136,7 @@ void add_noise(Gradients& sum, const PerExample& settings, int64_t step) {
   visit_float(sum.dtype(), [&](auto zero) {
     add_normal<decltype(zero)>(
         sum, Seed{settings.seed.value()}, [&](size_t i) { return stream_of(sum.name(i)) ^ kOwn; },
-        static_cast<uint64_t>(step) << 40, settings.noise_multiplier * settings.clip_norm);
+        step, settings.noise_multiplier * settings.clip_norm);
   });
 }
 

@@ -94,14 +94,13 @@ AddNoise::State AddNoise::init(const Variables& variables) const {
 void AddNoise::update(Gradients& gradients, State& state, const Variables&, StepInfo&) const {
   need_whole(name, gradients);
   const double deviation = std::sqrt(eta / std::pow(1 + static_cast<double>(state.step), gamma));
-  const uint64_t first = static_cast<uint64_t>(state.step) << 40;  // numbers of earlier steps
   gradients.merge_duplicates();
   visit_float(gradients.dtype(), [&](auto zero) {
     using T = decltype(zero);
     settle<T>(gradients);
     add_normal<T>(
         gradients, Seed{static_cast<uint64_t>(seed)}, [&](size_t i) { return state.streams[i]; },
-        first, deviation);
+        state.step, deviation);
   });
 }
 

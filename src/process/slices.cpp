@@ -72,7 +72,7 @@ SliceNorms::SliceNorms(const Variables& variables,
                        std::string_view op) {
   size_t total = 0;
   for (const auto& entry : variables.layout().entries) {
-    of_variable.emplace_back(entry.spec.shape, axes(entry.spec.shape), op);
+    of_variable.emplace_back(entry.spec.shape, axes(entry.spec.shape), op, Where{});
     first.push_back(total);
     total += of_variable.back().room();
   }

@@ -121,6 +121,25 @@ TEST(AutoClip, GoesOnWithTheNewestNormsWhenItsWindowChanges) {
     }
 }
 
+TEST(AutoClip, APlaceThatNoRingHasIsNotWrittenTo) {
+  Variables vars({}, DType::float64);
+  add_variable(vars, "v", {1}, {0});
+  const AutoClip clip{.percentile = 0, .window = 3};
+  for (const int64_t next : {int64_t{-5000000003}, int64_t{-1}, int64_t{3}, int64_t{1} << 40})
+    for (const GrowingList& recent : {GrowingList{}, GrowingList{4, 5}, GrowingList{4, 5, 6}}) {
+      auto state = clip.init(vars);
+      state.recent = recent, state.next = next;  // as a file might say
+      for (int step = 0; step < 4; ++step) {
+        Gradients gradients(vars);
+        gradients.set(0, vector({7}, DType::float64));
+        StepInfo info;
+        clip.update(gradients, state, vars, info);
+        clip.remember(state);
+      }
+      EXPECT_EQ(state.recent, (GrowingList{7, 7, 7}));
+    }
+}
+
 TEST(AutoClip, RefusesSettings) {
   Variables vars;
   EXPECT_THROW((void)AutoClip{.percentile = 101}.init(vars), InvalidArgument);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 #include "process/steps.h"
 #include "rein/process/clip.h"
@@ -126,6 +127,29 @@ TEST(AddNoise, IsAFunctionOfSeedVariableAndStep) {
   }
   EXPECT_NE(Lists{first[1]}, Lists{std::vector<double>(first[0].begin(), first[0].begin() + 5)});
   EXPECT_NE(Steps(AddNoise{.seed = 2}, shapes).step(zero), first);
+}
+
+TEST(AddNoise, DoesNotComeBackAfterManySteps) {
+  Variables vars;
+  add_variable(vars, "v", {3}, {0, 0, 0});
+  const AddNoise noise{};
+  std::set<std::vector<double>> seen;
+  const std::vector<int64_t> steps{0, 5, 1 << 23, (1 << 24) + 5, (1 << 25) + 5, 1 << 24};
+  for (const int64_t step : steps) {
+    auto state = noise.init(vars);
+    state.step = step;
+    Gradients gradients(vars);
+    gradients.set(0, Tensor({3}));
+    StepInfo info;
+    noise.update(gradients, state, vars, info);
+    std::vector<double> undamped;
+    for (double v : numbers(gradients.get(0)))
+      undamped.push_back(v * std::pow(1 + static_cast<double>(step), noise.gamma / 2));
+    for (const auto& other : seen)
+      EXPECT_GT(std::abs(other[0] - undamped[0]), 1e-5 * std::abs(undamped[0])) << step;
+    seen.insert(undamped);
+  }
+  EXPECT_EQ(seen.size(), steps.size());
 }
 
 TEST(AddNoise, OfARowIsThatOfTheRowWhateverStandsBesideIt) {

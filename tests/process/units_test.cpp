@@ -101,6 +101,9 @@ TEST(AdaptiveGradClip, ErrorsSayWhatToDo) {
   const Tensor same[] = {Tensor({2, 2, 2, 2, 2, 2})};
   EXPECT_NE(error_of([&] { adaptive_grad_clip(deep, same, 1); }).find("give the axis"),
             std::string::npos);
+  Steps fine(chain(), {{3}});
+  EXPECT_EQ(error_of([&] { (void)AdaptiveGradClip{.axis = 1}.init(fine.variables()); }),
+            "AdaptiveGradClip: shape [3] has no axis 1");
   EXPECT_NE(error_of([&] { adaptive_grad_clip(deep, same, -1); }).find("clipping is -1"),
             std::string::npos);
 }

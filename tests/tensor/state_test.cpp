@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "support/error_text.h"
+
 namespace rein {
 namespace {
 
@@ -150,6 +152,35 @@ TEST(State, ListsAllDifferencesAndChangesNothing) {
   }
   EXPECT_TRUE(e.flag);
   EXPECT_EQ(e.slot.read(variables[1]).flat<float>()[0], 5);
+}
+
+struct Lists {
+  std::vector<double> of_variables{1, 2, 3};
+  GrowingList newest{4};
+  template <class Self, class F>
+  static void fields(Self& self, F&& f) {
+    f("of_variables", self.of_variables);
+    f("newest", self.newest);
+  }
+};
+
+Lists loaded(const Lists& from) {
+  StateDict saved;
+  save_fields("", from, saved);
+  Lists to;
+  StateReader reader(saved);
+  load_fields("", to, reader);
+  reader.check("load", Where{});
+  load_fields("", to, reader);
+  return to;
+}
+
+// What has a number for each variable would be read beyond its end.
+TEST(State, ListsKeepTheirLengthUnlessTheyGrow) {
+  EXPECT_EQ(loaded({{7, 8, 9}, {4, 5, 6}}).newest, (GrowingList{4, 5, 6}));
+  const std::string text = test::error_of([] { loaded({{1, 2}, {4}}); });
+  EXPECT_NE(text.find("'of_variables': 3 numbers here, float64 [2] saved"), std::string::npos)
+      << text;
 }
 
 TEST(State, SettingsMustBeTheSameUnlessTheyDoNotMatter) {

@@ -30,6 +30,12 @@
 
 namespace rein {
 
+/// A list whose length changes while training, as a field of a state. Any other list of numbers
+/// keeps the length that it has when training begins: a saved one of another length is refused.
+struct GrowingList : std::vector<double> {
+  using std::vector<double>::vector;
+};
+
 namespace detail {
 struct TakesAnyField {
   template <class T>
@@ -40,6 +46,8 @@ template <class T>
 inline constexpr bool is_vector = false;
 template <class T>
 inline constexpr bool is_vector<std::vector<T>> = true;
+template <>
+inline constexpr bool is_vector<GrowingList> = true;
 template <class T>
 inline constexpr bool is_optional = false;
 template <class T>

@@ -25,9 +25,9 @@ struct AutoClip {
   std::optional<Shards> shards{};
 
   struct State {
-    std::vector<double> recent;  // at most `window` norms before clipping
-    int64_t next = 0;            // where the next is written
-    double coming = 0;           // the norm that is to be written
+    GrowingList recent;  // at most `window` norms before clipping
+    int64_t next = 0;    // where the next is written
+    double coming = 0;   // the norm that is to be written
     std::vector<double> sorted;
     Norms norms;
     template <class Self, class F>

@@ -156,7 +156,7 @@ struct Loader {
   template <class T>
   [[gnu::cold]] void leaf(const std::string& path, T& x) const {
     if constexpr (VectorOfNumbers<T>) {
-      numbers(path, x);
+      numbers(path, x, std::same_as<T, GrowingList>);
     } else if constexpr (std::is_enum_v<T>) {
       enumerator(path, x);
     } else {
@@ -178,12 +178,14 @@ struct Loader {
 
  private:
   template <class T>
-  void numbers(const std::string& path, std::vector<T>& x) const {
+  void numbers(const std::string& path, std::vector<T>& x, bool grows) const {
     using Kept = std::conditional_t<std::is_floating_point_v<T>, double, int64_t>;
     const Tensor* tensor = in.find<Tensor>(path);
     if (!tensor) return;
     if (tensor->dtype() != dtype_of<Kept> || tensor->shape().rank() != 1)
       return in.differs(path, "a list of numbers", to_string(tensor->spec()));
+    if (!grows && !x.empty() && tensor->size() != std::ssize(x))
+      return in.differs(path, std::to_string(x.size()) + " numbers", to_string(tensor->spec()));
     if (!in.writes()) return;
     x.clear();
     for (const Kept value : tensor->flat<Kept>()) x.push_back(static_cast<T>(value));
