@@ -35,7 +35,7 @@ std::string setting_path(const TrainOption& option) {
 void check_schedule(const Checkpoint& checkpoint, const TrainSettings& now) {
   const auto schedule = [&](const TrainSettings& s) {
     const int64_t steps = s.epochs * checkpoint.steps_an_epoch;
-    return to_string(settings_of(make_schedule(s.schedule, s.learning_rate, steps, s.warmup)));
+    return to_string(settings_of(make_schedule(s.schedule, learning_rate_of(s), steps, s.warmup)));
   };
   const TrainSettings& saved = checkpoint.settings;
   if (schedule(saved) == schedule(now)) return;

@@ -32,11 +32,14 @@ std::string loss_text(double loss) {
 }
 
 std::string EpochSummary::to_text(int64_t batch_size, const Accuracy& test) const {
-  return fmt::format(
+  std::string text = fmt::format(
       "loss {}  test accuracy {:.4f}  gradient norm {:.3g} -> {:.3g}  clipped {:.1f} %  {:.0f} "
       "examples/s",
       loss_text(mean(loss_)), test.share(), mean(norm_), mean(clipped_norm_),
       100 * mean(static_cast<double>(clipped_)), examples_a_second(batch_size));
+  if (skipped_ > 0) text += fmt::format("  skipped {} of {}", skipped_, steps_ + skipped_);
+  if (rollbacks_ > 0) text += fmt::format("  rolled back {}", rollbacks_);
+  return text;
 }
 
 JsonObject EpochSummary::to_json(int64_t epoch, int64_t batch_size, const Accuracy& test) const {

@@ -92,11 +92,13 @@ void add_train(CLI::App& app, Arguments& a) {
           ->type_name("DIR");
   train->add_flag("--force", a.train.force, "replace a run that is in --out");
   train
-      ->add_option("--resume", a.resume,
-                   fmt::format("go on from the checkpoint.safetensors of a run, with its settings; "
-                               "{} may be others",
-                               fmt::join(that_may_change(), ", ")))
-      ->type_name("FILE")
+      ->add_option(
+          "--resume", a.resume,
+          fmt::format(
+              "go on with a run, in its folder, from its checkpoint.safetensors with its settings; "
+              "{} may be others",
+              fmt::join(that_may_change(), ", ")))
+      ->type_name("RUN")
       ->excludes(out);
   train->add_option("--log", a.train.log, "append a line of JSON for every step")
       ->type_name("FILE");
@@ -291,6 +293,7 @@ int run(int argc, char** argv) {
 
   const CLI::App& command = innermost(app);
   if (command.get_name() == "train") {
+    if (std::filesystem::is_directory(a.resume)) a.resume /= "checkpoint.safetensors";
     if (!a.resume.empty()) a.train.checkpoint = read_checkpoint(a.resume);
     a.train.settings = a.train_arguments.resolve(a.train.checkpoint ? a.train.checkpoint->settings
                                                                     : TrainSettings{});

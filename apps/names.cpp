@@ -48,10 +48,20 @@ std::optional<AnyTransform> clip(const Form& form, std::string_view option) {
   return made;
 }
 
+bool names_both(const Form& form, std::string_view a, std::string_view b) {
+  const auto names = [&](std::string_view key) {
+    return std::ranges::any_of(form.settings, [&](const auto& s) { return s.first == key; });
+  };
+  return names(a) && names(b);
+}
+
 std::optional<AnyTransform> clip_by_value(const Form& form, std::string_view option) {
+  ClipByValue made;
   double c = 0;
-  if (!form.positive(c)) return std::nullopt;
-  ClipByValue made{.min = -c, .max = c};
+  if (form.positive(c))
+    made.min = -c, made.max = c;
+  else if (!form.main.empty() || !names_both(form, "min", "max"))
+    return std::nullopt;
   form.set(option, made);
   return made;
 }
@@ -98,8 +108,10 @@ AnyTransform one_clip(std::string_view text, std::string_view option) {
   const Form form(text);
   if (const NamedClip* found = find_clip(form); found != std::end(kClips))
     if (auto made = found->make(form, option)) return *std::move(made);
-  throw UsageError(fmt::format("{}: '{}' is none of these, with C a positive number:\n{}", option,
-                               text, clip_forms()));
+  std::vector<std::string_view> names{"none"};
+  for (const NamedClip& c : kClips) names.push_back(c.name());
+  throw UsageError(fmt::format("{}: '{}' is none of these, with C a positive number{}:\n{}", option,
+                               text, did_you_mean(form.name, names), clip_forms()));
 }
 
 // A `+` is between clips where a name follows; in 1e+5 none does.
@@ -118,7 +130,13 @@ std::vector<std::string_view> clips_of(std::string_view text) {
 struct NamedRule {
   std::string_view name;
   AnyRule (*make)(const Form& form, const Schedule& rate);
+  double (*usual_rate)();
 };
+
+template <class R>
+double rate_of() {
+  return R{}.learning_rate.at(0);
+}
 
 AnyRule with_settings(const Form& form, auto rule) {
   form.set("optimizer", rule);
@@ -143,25 +161,25 @@ AnyRule rprop(const Form& form, const Schedule& rate) {
 }
 
 const NamedRule kRules[] = {
-    {"adam", of<Adam>},
-    {"adamw", of<AdamW>},
-    {"amsgrad", amsgrad},
-    {"adamax", of<Adamax>},
-    {"nadam", of<Nadam>},
-    {"radam", of<RAdam>},
-    {"sgd", of<GradientDescent>},
-    {"momentum", of<Momentum>},
-    {"rmsprop", of<RMSProp>},
-    {"adagrad", of<Adagrad>},
-    {"adadelta", of<Adadelta>},
-    {"ftrl", of<Ftrl>},
-    {"lion", of<Lion>},
-    {"rprop", rprop},
-    {"lamb", of<Lamb>},
-    {"lars", of<Lars>},
-    {"adafactor", of<Adafactor>},
-    {"muon", of<Muon>},
-    {"schedule_free", of<ScheduleFreeAdamW>},
+    {"adam", of<Adam>, rate_of<Adam>},
+    {"adamw", of<AdamW>, rate_of<AdamW>},
+    {"amsgrad", amsgrad, rate_of<Adam>},
+    {"adamax", of<Adamax>, rate_of<Adamax>},
+    {"nadam", of<Nadam>, rate_of<Nadam>},
+    {"radam", of<RAdam>, rate_of<RAdam>},
+    {"sgd", of<GradientDescent>, rate_of<GradientDescent>},
+    {"momentum", of<Momentum>, rate_of<Momentum>},
+    {"rmsprop", of<RMSProp>, rate_of<RMSProp>},
+    {"adagrad", of<Adagrad>, rate_of<Adagrad>},
+    {"adadelta", of<Adadelta>, rate_of<Adadelta>},
+    {"ftrl", of<Ftrl>, rate_of<Ftrl>},
+    {"lion", of<Lion>, rate_of<Lion>},
+    {"rprop", rprop, [] { return Rprop{}.initial_step; }},
+    {"lamb", of<Lamb>, rate_of<Lamb>},
+    {"lars", of<Lars>, rate_of<Lars>},
+    {"adafactor", of<Adafactor>, rate_of<Adafactor>},
+    {"muon", of<Muon>, rate_of<Muon>},
+    {"schedule_free", of<ScheduleFreeAdamW>, rate_of<ScheduleFreeAdamW>},
 };
 
 struct NamedSchedule {
@@ -275,6 +293,10 @@ bool names_setting(std::string_view text, std::string_view setting) {
 AnyRule make_rule(std::string_view text, const Schedule& learning_rate) {
   const Form form = settings_form(text, "optimizer");
   return row_of(kRules, form.name, "optimizer").make(form, learning_rate);
+}
+
+double usual_learning_rate(std::string_view optimizer) {
+  return row_of(kRules, Form(optimizer).name, "optimizer").usual_rate();
 }
 
 Schedule make_schedule(std::string_view text, double learning_rate, int64_t steps, int64_t warmup) {

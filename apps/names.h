@@ -23,6 +23,8 @@ bool clip_reads_parameters(std::string_view text);
 /// initial step of `rprop` and may not follow the step there. Throws UsageError for that, and for
 /// an unknown name or setting.
 AnyRule make_rule(std::string_view text, const Schedule& learning_rate);
+/// What the rule's struct has.
+double usual_learning_rate(std::string_view optimizer);
 /// Whether `text` gives a setting of that name: `adam:beta1=0.8` gives beta1.
 bool names_setting(std::string_view text, std::string_view setting);
 

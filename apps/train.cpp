@@ -39,10 +39,10 @@ AnyRule rule_of(const TrainSettings& settings, int64_t steps) {
     throw UsageError(fmt::format(
         "optimizer: {} has a learning rate of its own, so learning_rate, schedule and warmup would "
         "change nothing; give learning_rate={} in their place, or leave them out",
-        settings.optimizer, settings.learning_rate));
-  AnyRule rule =
-      make_rule(settings.optimizer,
-                make_schedule(settings.schedule, settings.learning_rate, steps, settings.warmup));
+        settings.optimizer, learning_rate_of(settings)));
+  AnyRule rule = make_rule(
+      settings.optimizer,
+      make_schedule(settings.schedule, learning_rate_of(settings), steps, settings.warmup));
   if (settings.clip_updates != "none")
     rule = ClipUpdates{.rule = rule, .clip = make_clip(settings.clip_updates, "clip_updates")};
   if (settings.average > 0) rule = WeightAverage{.rule = rule, .decay = settings.average};
@@ -73,11 +73,11 @@ StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const TrainSetti
     write_bundle(run.bundle_file(),
                  {settings, step.state(), batch,
                   products.narrow() ? std::optional(unit_of(products)) : std::nullopt});
-    throw NonFiniteError(
-        fmt::format("diverged at step {}: {}\ntry a smaller --learning-rate or another --clip; "
-                    "'rein replay {}' "
-                    "says where it began",
-                    number, error.what(), run.bundle_file().string()));
+    throw NonFiniteError(fmt::format(
+        "diverged at step {}: {}\ntry a smaller --learning-rate or another --clip in a new run; "
+        "'rein replay {}' "
+        "says where it began",
+        number, error.what(), run.bundle_file().string()));
   }
 }
 
@@ -111,7 +111,7 @@ int train(TrainRequest request) {
   const auto cost = [&](Value images, Value labels) { return model.cost(images, labels); };
   Step step =
       record(cost, variables, chain(make_check(settings.non_finite), make_clip(settings.clip)),
-             rule_of(settings, settings.epochs * steps_an_epoch), options_of(settings));
+             rule_of(settings, settings.epochs * steps_an_epoch), options_of(settings), Where{});
   Classifier classifier(model, static_cast<int>(settings.threads));
   EpochSummary summary;
   if (request.checkpoint) {

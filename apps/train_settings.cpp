@@ -25,7 +25,8 @@ constexpr std::array<TrainOption, 21> kOptions{{
      &S::data, 0, 0, false},
     {"clip", "FORM", "gradient clipping, such as none or global:5, see below", &S::clip},
     {"optimizer", "FORM", "such as adam or sgd, see below", &S::optimizer},
-    {"learning_rate", "X", "step size of the optimizer", &S::learning_rate, 1e-37, 1e38},
+    {"learning_rate", "X", "step size; 0 is the optimizer's own, 0.001 of adam", &S::learning_rate,
+     0, 1e38},
     {"schedule", "FORM", "how the learning rate changes, see below", &S::schedule},
     {"warmup", "N", "steps in which the learning rate rises to where the schedule begins",
      &S::warmup, 0, kMany},
@@ -104,12 +105,17 @@ void set_from_value(S& settings, const TrainOption& option, const SettingValue& 
 
 // Some texts have a meaning.
 constexpr int64_t kAnyNumber = 1000;  // of steps, while it is not known
+constexpr double kAnyRate = 1e-3;
+constexpr double kLeastRate = 1e-37;  // as a float
 void check_meaning(const S& settings, const TrainOption& option) {
+  if (option.key == "learning_rate" && settings.learning_rate != 0 &&
+      settings.learning_rate < kLeastRate)
+    throw UsageError(fmt::format("learning_rate: {} is not from {} to {:.15g}, nor 0",
+                                 settings.learning_rate, kLeastRate, option.most));
   if (option.key == "clip") make_clip(settings.clip);
   if (option.key == "clip_updates") make_clip(settings.clip_updates, option.key);
-  if (option.key == "optimizer") make_rule(settings.optimizer, settings.learning_rate);
-  if (option.key == "schedule")
-    make_schedule(settings.schedule, settings.learning_rate, kAnyNumber);
+  if (option.key == "optimizer") make_rule(settings.optimizer, kAnyRate);
+  if (option.key == "schedule") make_schedule(settings.schedule, kAnyRate, kAnyNumber);
   if (option.key == "non_finite") make_check(settings.non_finite);
   if (option.key == "rollback") make_rollback(settings.rollback);
   if (option.key == "precision") make_products(settings.precision);
@@ -122,6 +128,11 @@ std::span<const TrainOption> train_options() { return kOptions; }
 std::string text_of(const S& settings, const TrainOption& option) {
   return std::visit([&](auto member) { return fmt::format("{}", settings.*member); },
                     option.member);
+}
+
+double learning_rate_of(const S& settings) {
+  return settings.learning_rate > 0 ? settings.learning_rate
+                                    : usual_learning_rate(settings.optimizer);
 }
 
 void set_from_text(S& settings, const TrainOption& option, std::string_view text) {

@@ -17,7 +17,7 @@ struct TrainSettings {
   std::string data;  // a folder or `generated`; empty: decided when the data is loaded
   std::string clip = "global:5";
   std::string optimizer = "adam";
-  double learning_rate = 1e-3;
+  double learning_rate = 0;  // 0: the optimizer's own
   std::string schedule = "constant";
   int64_t warmup = 0;  // steps
   std::string clip_updates = "none";
@@ -48,6 +48,8 @@ struct TrainOption {
 std::span<const TrainOption> train_options();
 
 std::string text_of(const TrainSettings& settings, const TrainOption& option);
+
+double learning_rate_of(const TrainSettings& settings);
 
 /// Sets one option from text, as it stands on a command line. Throws UsageError.
 void set_from_text(TrainSettings& settings, const TrainOption& option, std::string_view text);

@@ -109,6 +109,9 @@ TEST(Forms, StepsAreSkippedWhenSoTold) {
   }
   const json metrics = json::parse(read_bytes(folder / "r/metrics.jsonl"));
   EXPECT_EQ(metrics["skipped_steps"], 4);
+  const std::vector<std::string> again{"--limit", "64",   "--non-finite", "skip:skip_above=1e-6",
+                                       "--out",   "again"};
+  EXPECT_TRUE(contains(train(folder, again).out, "  skipped 4 of 4\n"));
   const Finished f = train(
       folder, {"--limit", "64", "--non-finite", "skip:skip_above=1e-6,most_skips=2", "--out", "s"});
   EXPECT_EQ(f.code, 4) << f.err;
@@ -121,6 +124,22 @@ TEST(Forms, TheLearningRateRisesFirstAndThenTheScheduleTakesWhatIsLeft) {
   ASSERT_EQ(log.size(), 6u);
   const double rates[] = {0, 0.25, 0.5, 0.4, 0.3, 0.2};
   for (size_t i = 0; i < 6; ++i) EXPECT_NEAR(log[i]["learning_rate"], rates[i], 1e-15) << i;
+}
+
+TEST(Forms, TheLearningRateIsTheOptimizersOwnUnlessGiven) {
+  TemporaryFolder folder;
+  const std::pair<const char*, double> rows[] = {
+      {"adam", 1e-3}, {"sgd", 0.01}, {"adadelta", 1}, {"muon", 0.02}, {"lion", 1e-4}};
+  for (const auto& [name, rate] : rows) {
+    const auto log = log_of(folder, {"--limit", "32", "--optimizer", name});
+    EXPECT_EQ(log.back()["learning_rate"], rate) << name;
+  }
+}
+
+TEST(Forms, BoundsOfValuesMayBothBeNamed) {
+  TemporaryFolder folder;
+  ASSERT_EQ(train(folder, {"--limit", "32", "--clip", "value:min=-0.1,max=0.2", "--out", "r"}).code,
+            0);
 }
 
 TEST(Forms, RollbackGoesBackAndThenGivesUp) {
@@ -156,6 +175,8 @@ TEST(Forms, ErrorsListWhatThereIs) {
        "clip: 'global:0.1,clip_norm=0.3' says in two ways what C is; leave the 0.1 or its setting"},
       {{"--clip", "autoclip:50,percentile=60"}, "says in two ways what C is"},
       {{"--optimizer", "adam:beta1=0.8,beta1=0.9"}, "has the setting 'beta1' twice"},
+      {{"--clip", "gloabl:5"}, "with C a positive number; did you mean 'global'?:"},
+      {{"--clip", "value:max=1"}, "clip: 'value:max=1' is none of these"},
       {{"--clip-updates", "global:"}, "clip_updates: 'global:' is none of these"},
       {{"--optimizer", "adamw:weight_dacay=1"}, "did you mean 'weight_decay'"},
       {{"--optimizer", "adamw:0.1"}, "optimizer: 'adamw:0.1': setting=value is expected"},
