@@ -13,24 +13,30 @@ static_assert(Transform<ClipByNorm> && Transform<ClipByAverageNorm> && Transform
 
 namespace {
 
-// A reference's formula on each variable: f(x, sum of squares, variable).
+// A reference's formula on each variable: f(x, sum of squares, its root, variable).
 template <class F>
 void clip_each_as(Gradients& gradients, Norms& norms, StepInfo& info, F f) {
   visit_float(gradients.dtype(), [&](auto zero) {
     using T = decltype(zero);
     settle<T>(gradients);
     std::vector<T> sums(gradients.size());  // before the norms are taken, which merges rows
-    for (size_t i = 0; i < gradients.size(); ++i)
+    run_tasks(gradients.team, static_cast<int64_t>(sums.size()), [&](int64_t task) {
+      const auto i = static_cast<size_t>(task);
       if (gradients.kind(i) != Gradients::Kind::absent)
         sums[i] = reference::sum_of_squares(std::span<const T>(gradients.stored<T>(i)));
+    });
     norms.take(gradients);
     norms.report_non_finite(gradients, info);
     const double before = norms.global();
-    for (size_t i = 0; i < gradients.size(); ++i) {
-      if (gradients.kind(i) == Gradients::Kind::absent) continue;
-      for (T& x : gradients.stored<T>(i))
-        info.clipped |= reference::clip_in_place(x, [&](T v) { return f(v, sums[i], i); });
-    }
+    std::atomic<bool> clipped = false;
+    for_each_piece<T>(gradients, [&](size_t i, std::span<T> x) {
+      const T sum = sums[i], root = std::sqrt(sum);
+      bool any = false;
+      for (T& v : x)
+        any |= reference::clip_in_place(v, [&](T number) { return f(number, sum, root, i); });
+      if (any) clipped = true;
+    });
+    info.clipped |= clipped;
     norms.take(gradients);
     record_norms(info, before, norms.global());
   });
@@ -124,8 +130,8 @@ void ClipByNorm::update(Gradients& gradients, State& state, const Variables&,
   if (axes.empty() && semantics == Semantics::safe) {
     clip_each(gradients, state.norms, info, limit);
   } else if (axes.empty()) {
-    clip_each_as(gradients, state.norms, info, [&](auto x, auto sum, size_t) {
-      return reference::clipped_by_norm(semantics, x, std::sqrt(sum), static_cast<decltype(x)>(c));
+    clip_each_as(gradients, state.norms, info, [&](auto x, auto, auto norm, size_t) {
+      return reference::clipped_by_norm(semantics, x, norm, static_cast<decltype(x)>(c));
     });
   } else {
     std::ranges::fill(state.norms.of_variable, 0.0);
@@ -156,10 +162,10 @@ void ClipByAverageNorm::update(Gradients& gradients, State& norms, const Variabl
     clip_each(gradients, norms, info, limit);
   } else {
     gradients.merge_duplicates();  // TensorFlow makes a sparse gradient dense here
-    clip_each_as(gradients, norms, info, [&](auto x, auto sum, size_t i) {
+    clip_each_as(gradients, norms, info, [&](auto x, auto, auto norm, size_t i) {
       using T = decltype(x);
-      return reference::clipped_by_average_norm(
-          x, std::sqrt(sum), static_cast<T>(norms.elements[i]), static_cast<T>(c));
+      return reference::clipped_by_average_norm(x, norm, static_cast<T>(norms.elements[i]),
+                                                static_cast<T>(c));
     });
   }
 }
@@ -178,7 +184,7 @@ void ClipByBlockRms::update(Gradients& gradients, State& norms, const Variables&
   if (semantics == Semantics::safe)
     clip_each(gradients, norms, info, limit);
   else
-    clip_each_as(gradients, norms, info, [&](auto x, auto sum, size_t i) {
+    clip_each_as(gradients, norms, info, [&](auto x, auto sum, auto, size_t i) {
       using T = decltype(x);
       return reference::clipped_by_block_rms(x, sum, static_cast<T>(norms.elements[i]),
                                              static_cast<T>(c));
