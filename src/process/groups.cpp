@@ -69,6 +69,36 @@ class Alone {
   Chosen chosen_;
 };
 
+// Adds to the joint norms what group `k` left; false if they are not of one kind.
+bool join_left(Groups::State& state, size_t k, bool first) {
+  const Norms& left = state.left;
+  Norms& joint = state.joint;
+  if (left.of_variable.empty()) return false;
+  if (first) joint.order = left.order;
+  if (left.order != joint.order) return false;
+  for (size_t i = 0; i < left.of_variable.size(); ++i)
+    if (state.group_of[i] == k) joint.of_variable[i] = left.of_variable[i];
+  Communicator* const own = left.parts.communicator;
+  if (!own) return true;
+  if (joint.parts.communicator && joint.parts.communicator != own) return false;
+  joint.parts.communicator = own;
+  for (size_t i : left.parts.variables)
+    if (state.group_of[i] == k) joint.parts.variables.push_back(i);
+  return true;
+}
+
+// Gives the joint norms away; `gradients` are those alone that no group measured.
+void give_joint(Groups::State& state, Gradients& gradients, Norms* to) {
+  if (state.joint.order != state.norms.order) {
+    state.norms.order = state.joint.order;
+    state.norms.take(gradients);
+    state.norms.order = 2;
+  }
+  for (size_t i = 0; i < state.group_of.size(); ++i)
+    if (!state.measured[state.group_of[i]]) state.joint.of_variable[i] = state.norms.of_variable[i];
+  state.joint.leave_with(to);
+}
+
 }  // namespace
 
 void Groups::remember(State& state) const {
@@ -87,10 +117,17 @@ void Groups::update(Gradients& gradients, State& state, const Variables& variabl
   };
   std::ranges::fill(state.measured, char{0});
   std::ranges::fill(state.factors, 1.0);
+  state.joint.of_variable.assign(variables.size(), 0.0);
+  state.joint.parts.communicator = nullptr;
+  state.joint.parts.variables.clear();
+  // A group knows its own variables alone: its norms must not pass for those of all.
+  bool wanted = info.norms_wanted && info.norms_wanted->of_variable.empty();
   bool any = false;
   for (size_t k = 0; k < groups.size() && !info.skip; ++k) {
     StepInfo part = info;
     part.measured = part.clipped = false;
+    part.norms_wanted = wanted ? &state.left : nullptr;
+    state.left.of_variable.clear();
     const Alone alone(gradients, state.kinds, [&](size_t i) { return state.group_of[i] == k; });
     groups[k].transform.update(gradients, state.states[k], variables, part);
     state.measured[k] = part.measured;
@@ -98,6 +135,7 @@ void Groups::update(Gradients& gradients, State& state, const Variables& variabl
     gradients.scale = pending;
     info.clipped |= part.clipped;
     info.skip |= part.skip;
+    if (wanted && part.measured) wanted = join_left(state, k, !any);
     any |= part.measured;
     add(part.measured ? part : StepInfo{.finite = part.finite, .non_finite = part.non_finite});
   }
@@ -111,6 +149,7 @@ void Groups::update(Gradients& gradients, State& state, const Variables& variabl
   state.norms.report_non_finite(gradients, rest);
   rest.norm = rest.clipped_norm = state.norms.global();
   add(rest);
+  if (wanted) give_joint(state, gradients, info.norms_wanted);
   record_norms(info, before.value(), after.value());
 }
 

@@ -8,6 +8,8 @@
 #include "process/numbers.h"
 #include "rein/process/clip.h"
 #include "rein/process/finite.h"
+#include "rein/process/groups.h"
+#include "rein/process/scale.h"
 
 namespace rein {
 namespace {
@@ -109,6 +111,68 @@ TEST(Monitor, RemembersNormsAroundOtherClips) {
     EXPECT_NEAR(r.variables[0].last_clipped_norm, c.a, 3e-7 * c.a);  // rounded to floats
     EXPECT_NEAR(r.variables[1].last_clipped_norm, c.b, 3e-7 * c.b);
     EXPECT_NEAR(r.last_clipped_norm, std::hypot(c.a, c.b), 3e-6);
+  }
+}
+
+// Of a: 5, of b: 12. Norms of variables of all groups, and of those in none, as they were before.
+TEST(Monitor, RemembersNormsAroundGroups) {
+  struct {
+    const char* name;
+    AnyTransform clip;
+    double a, b, all, after_a, after_b;
+  } const cases[] = {
+      {"only the first", only("a", ClipByNorm{.clip_norm = 1}), 5, 12, 13, 1, 12},
+      {"only the second", only("b", ClipByNorm{.clip_norm = 1}), 5, 12, 13, 5, 1},
+      {"except the first", except("a", ClipByNorm{.clip_norm = 1}), 5, 12, 13, 5, 1},
+      {"except the second", except("b", ClipByGlobalNorm{.clip_norm = 1}), 5, 12, 13, 1, 12},
+      {"two", Groups{{{"a", ClipByNorm{.clip_norm = 1}}, {"*", ClipByGlobalNorm{.clip_norm = 2}}}},
+       5, 12, 13, 1, 2},
+      {"in the other order",
+       Groups{{{"b", ClipByGlobalNorm{.clip_norm = 2}}, {"a", ClipByNorm{.clip_norm = 1}}}}, 5, 12,
+       13, 1, 2},
+      {"two in a group", only("a", chain(ClipByNorm{.clip_norm = 2}, ClipByNorm{.clip_norm = 1})),
+       5, 12, 13, 1, 12},
+      {"groups in a group", only("*", except("a", ClipByNorm{.clip_norm = 1})), 5, 12, 13, 5, 1},
+      {"behind one that takes norms",
+       chain(ClipByGlobalNorm{.clip_norm = 6.5}, only("b", ClipByNorm{.clip_norm = 1})), 5, 12, 13,
+       2.5, 1},
+      {"of order 1", only("a", ClipByGlobalNorm{.clip_norm = 3.5, .norm_type = 1}), 7, 12, 19, 3.5,
+       12},
+      {"of two orders: behind them",
+       Groups{{{"a", ClipByGlobalNorm{.clip_norm = 3.5, .norm_type = 1}},
+               {"b", ClipByGlobalNorm{.clip_norm = 6}}}},
+       2.5, 6, 6.5, 2.5, 6},
+      {"that take none", only("a", Scale{.factor = 0.5}), 2.5, 12, std::hypot(2.5, 12), 2.5, 12},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    Monitor monitor;
+    Steps steps(monitor.around(c.clip));
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(steps.run({3, 4}, 12).norms_wanted, nullptr);
+      const MonitorReport r = monitor.report();
+      EXPECT_DOUBLE_EQ(r.variables[0].last_norm, c.a);
+      EXPECT_DOUBLE_EQ(r.variables[1].last_norm, c.b);
+      EXPECT_DOUBLE_EQ(r.last_norm, c.all);
+      EXPECT_NEAR(r.variables[0].last_clipped_norm, c.after_a, 3e-7 * c.after_a);  // floats
+      EXPECT_NEAR(r.variables[1].last_clipped_norm, c.after_b, 3e-7 * c.after_b);
+    }
+  }
+}
+
+TEST(Monitor, NamesWhatIsNotFiniteInTheSecondGroup) {
+  for (const AnyTransform& clip : {AnyTransform(Groups{{{"a", ClipByNorm{.clip_norm = 1}},
+                                                        {"b", ClipByNorm{.clip_norm = 1}}}}),
+                                   AnyTransform(only("a", ClipByNorm{.clip_norm = 1}))}) {
+    Monitor monitor;
+    Steps steps(monitor.around(clip));
+    steps.run({3, 4}, std::nan(""));
+    const MonitorReport r = monitor.report();
+    EXPECT_EQ(r.non_finite, 1);
+    EXPECT_EQ(r.last_non_finite, "b");
+    EXPECT_EQ(r.variables[0].non_finite, 0);
+    EXPECT_EQ(r.variables[1].non_finite, 1);
+    EXPECT_DOUBLE_EQ(r.variables[0].last_norm, 5);
   }
 }
 

@@ -45,6 +45,22 @@ TEST(Allocations, AStepWithMonitorChecksClipsAndRollbackMakesNone) {
 #endif
 }
 
+TEST(Allocations, AMonitorAroundGroupsMakesNone) {
+  SmallModel model;
+  const Monitor monitor;
+  Step step = record(model.cost(), model.vars,
+                     monitor.around(Groups{{{"w", ClipByNorm{.clip_norm = 0.1}},
+                                            {"e", ClipByGlobalNorm{.clip_norm = 0.1}}}}),
+                     Adam{}, {.threads = 1});
+  const auto steps = [&] {
+    for (int i = 0; i < 3; ++i) step(model.x, model.y, model.ids);
+  };
+  steps();
+  const int64_t before = app::allocation_count();
+  steps();
+  EXPECT_EQ(app::allocation_count(), before);
+}
+
 TEST(Allocations, AStepWithSharpnessMakesNoneForItsMetrics) {
   SmallModel model;
   const auto cost = [&](Value x, Value y, Value ids) -> Values {

@@ -32,7 +32,9 @@ struct Group {
 ///             {"*", ClipByGlobalNorm{.clip_norm = 5}}}}
 ///
 /// If a group measures, so does this, for all variables together: StepInfo's norms are the joint
-/// norms of the groups and of what is in none.
+/// norms of the groups and of what is in none. A Monitor around it learns those of each variable,
+/// unless groups take norms of different orders p or over different ranks: then it measures behind
+/// them.
 struct Groups {
   static constexpr std::string_view name = "Groups";
   std::vector<Group> groups{};
@@ -43,7 +45,8 @@ struct Groups {
     std::vector<Gradients::Kind> kinds;  // while a group is alone
     std::vector<double> factors;         // of groups: what they left pending
     std::vector<char> measured;          // whether each did
-    Norms norms;
+    Norms norms;                         // of what no group measured
+    Norms left, joint;                   // for a Monitor: of a group, and of all
     template <class Self, class F>
     static void fields(Self& self, F&& f) {
       f("states", self.states);
