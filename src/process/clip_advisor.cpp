@@ -31,7 +31,8 @@ double limit_for_outliers(const MonitorReport& r) {
 }
 
 std::string to_limit(const MonitorReport& r) {
-  return r.limit ? fmt::format(" to {:.3g}", *r.limit) : "";
+  if (r.limit) return fmt::format(" to {:.3g}", *r.limit);
+  return r.only_scaled ? " to a limit that moves" : "";
 }
 
 std::vector<std::pair<std::string_view, double>> norms_of(const MonitorReport& r) {
@@ -48,11 +49,24 @@ Advice on_non_finite(const MonitorReport& r) {
           .text = fmt::format(
               "{} of {} steps were not finite{}. No clip mends that: {}find the cause.",
               r.non_finite, r.window, place,
-              r.skipped >= r.non_finite ? "they were skipped; " : "skip them (CheckFinite) and "),
+              r.skipped - r.skipped_finite >= r.non_finite ? "they were skipped; "
+                                                           : "skip them (CheckFinite) and "),
           .variable = r.last_non_finite,
           .evidence = {{"non_finite", static_cast<double>(r.non_finite)},
                        {"skipped", static_cast<double>(r.skipped)},
                        {"window", static_cast<double>(r.window)}}};
+}
+
+Advice on_skips(const MonitorReport& r, int64_t finite) {
+  return {.kind = AdviceKind::skips,
+          .text = fmt::format(
+              "{} of {} finite steps were skipped (p50 {:.3g}, p95 {:.3g}): they teach nothing. "
+              "Skip less (CheckFinite's skip_above), or clip instead.",
+              r.skipped_finite, finite, r.norm.p50, r.norm.p95),
+          .evidence = {{"skipped_finite", static_cast<double>(r.skipped_finite)},
+                       {"finite", static_cast<double>(finite)},
+                       {"p50", r.norm.p50},
+                       {"p95", r.norm.p95}}};
 }
 
 Advice on_growth(const MonitorReport& r) {
@@ -87,7 +101,7 @@ Advice on_clip_rate(const MonitorReport& r, const ClipAdvisor& rules) {
     advice.text = fmt::format(
         "{}, largest {:.3g}: none of {} steps was clipped. As a guard that costs nothing try "
         "{:.3g}.",
-        norms, r.norm.max, r.window, *advice.clip_norm);
+        norms, r.norm.max, r.window - r.skipped, *advice.clip_norm);
     return advice;
   }
   const std::string rate =
@@ -100,7 +114,10 @@ Advice on_clip_rate(const MonitorReport& r, const ClipAdvisor& rules) {
   const bool always = r.clip_rate >= rules.always;
   advice.kind = always ? AdviceKind::clips_always : AdviceKind::clips_often;
   advice.clip_norm = limit_for_outliers(r);
-  if (!r.limit)
+  if (!r.limit && r.only_scaled)
+    advice.text = fmt::format("{}; one that stays, for the outliers alone, is {:.3g}.", rate,
+                              *advice.clip_norm);
+  else if (!r.limit)
     advice.text = fmt::format(
         "{}, not to one global norm, which bends their direction; try ClipByGlobalNorm with "
         "{:.3g}.",
@@ -116,14 +133,20 @@ Advice on_clip_rate(const MonitorReport& r, const ClipAdvisor& rules) {
 
 // ---------------------------------------------------------------- on one variable
 
-Advice on_dominant(const VariableReport& v) {
-  return {.kind = AdviceKind::dominant_variable,
-          .text = fmt::format("'{}' makes {} of the squared global norm (p50 {:.3g}, largest "
-                              "{:.3g}): a global clip shortens all others by its outliers. Clip it "
-                              "alone (ClipByNorm).",
-                              v.name, percent(v.share), v.norm.p50, v.norm.max),
-          .variable = v.name,
-          .evidence = {{"share", v.share}, {"p50", v.norm.p50}, {"max", v.norm.max}}};
+// What shares are of: the norms of variables to this power add up.
+std::string powered_norm(double order) {
+  if (order == 1) return "global norm";
+  return order == 2 ? "squared global norm" : fmt::format("global norm to the power {:.3g}", order);
+}
+
+Advice on_dominant(const VariableReport& v, double order) {
+  return {
+      .kind = AdviceKind::dominant_variable,
+      .text = fmt::format("'{}' makes {} of the {} (p50 {:.3g}, largest {:.3g}): a global clip "
+                          "shortens all others by its outliers. Clip it alone (ClipByNorm).",
+                          v.name, percent(v.share), powered_norm(order), v.norm.p50, v.norm.max),
+      .variable = v.name,
+      .evidence = {{"share", v.share}, {"p50", v.norm.p50}, {"max", v.norm.max}}};
 }
 
 Advice on_idle(const VariableReport& v, int64_t window) {
@@ -148,7 +171,7 @@ bool is_idle(const VariableReport& v) { return v.norm.max == 0 && v.non_finite =
 void on_variables(const MonitorReport& r, const ClipAdvisor& rules, std::vector<Advice>& all) {
   if (std::ranges::count_if(r.variables, [](const auto& v) { return !is_idle(v); }) >= 3)
     for (const VariableReport& v : r.variables)
-      if (v.share >= rules.dominant) all.push_back(on_dominant(v));
+      if (v.share >= rules.dominant) all.push_back(on_dominant(v, r.order));
   for (const VariableReport& v : r.variables)
     if (is_idle(v)) all.push_back(on_idle(v, r.window));
   const VariableReport* most = nullptr;
@@ -184,10 +207,14 @@ std::vector<Advice> ClipAdvisor::advise(const MonitorReport& r) const {
                    .evidence = {{"finite", static_cast<double>(finite)}}});
     return all;
   }
+  if (r.skipped_finite > 0 &&
+      static_cast<double>(r.skipped_finite) >= skips * static_cast<double>(finite))
+    all.push_back(on_skips(r, finite));
   if (r.trend >= growth) all.push_back(on_growth(r));
   const bool has_tail = r.norm.p50 > 0 && r.norm.max >= tail * r.norm.p50;
-  if (has_tail) all.push_back(on_tail(r));
-  if (!has_tail || r.clip_rate > 0) all.push_back(on_clip_rate(r, *this));
+  const bool acted = r.skipped_finite < finite;
+  if (has_tail && acted) all.push_back(on_tail(r));
+  if (acted && (!has_tail || r.clip_rate > 0)) all.push_back(on_clip_rate(r, *this));
   on_variables(r, *this, all);
   return all;
 }

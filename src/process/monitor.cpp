@@ -40,7 +40,7 @@ void Monitor::Record::begin(const Variables& variables) {
   stood.resize(after.blocks.size());
 }
 
-void Monitor::Record::remember(const StepInfo& info, bool clipped) {
+void Monitor::Record::remember(const StepInfo& info, bool clipped, bool scaled) {
   ++steps;
   befores.advance();
   afters.advance();
@@ -53,8 +53,13 @@ void Monitor::Record::remember(const StepInfo& info, bool clipped) {
   of_steps.newest(kBefore) = norm;
   of_steps.newest(kAfter) = after.global();
   of_steps.newest(kClipped) = clipped;
+  of_steps.newest(kBent) = clipped && std::isfinite(norm) && !scaled;
   of_steps.newest(kSkipped) = info.skip;
   of_steps.newest(kNonFinite) = !info.finite || !std::isfinite(norm);
+  // By its name: what zeroed it in front of the first norms has seen it, and they have not.
+  const auto where = std::ranges::find(names, info.non_finite) - names.begin();
+  const bool known = !info.non_finite.empty() && where < std::ssize(names);
+  of_steps.newest(kWhere) = known ? static_cast<double>(where + 1) : 0;
 }
 
 void Monitor::Record::copy(const Variables& variables, ThreadTeam* team) {
@@ -142,14 +147,15 @@ class Monitor::Around {
     r.before.of_variable.clear();
     process_.update(gradients, state.process, variables, info);
 
+    bool scaled = false;
     if (r.before.of_variable.empty()) {
       r.after.order = 2;
       r.after.take(gradients);
       r.after.report_non_finite(gradients, info);
     } else {
-      find_after(gradients, info, info.scale / scale_before);
+      scaled = find_after(gradients, info, info.scale / scale_before);
     }
-    r.remember(info, info.clipped);
+    r.remember(info, info.clipped, scaled);
     info.clipped |= clipped_before;
     info.norms_wanted = outer;
     r.before.leave_with(outer);
@@ -160,17 +166,23 @@ class Monitor::Around {
   void remember(State& state) const { process_.remember(state.process); }
 
  private:
-  void find_after(Gradients& gradients, const StepInfo& info, double factor) const {
+  // Whether all were multiplied by one factor, and nothing else was done.
+  bool find_after(Gradients& gradients, const StepInfo& info, double factor) const {
     Record& r = *record_;
     const double norm = r.before.global();
     r.after.order = r.before.order;
     r.after.parts = r.before.parts;
-    if (std::isfinite(norm) && !only_scaled(info.clipped_norm, norm, factor)) {
+    const bool lost = !std::isfinite(norm) && !std::isfinite(info.clipped_norm);
+    const bool changed = !only_scaled(info.clipped_norm, norm, factor);
+    // A small variable's clip does not show in the global norm.
+    if (!lost && (changed || (info.clipped && factor == 1))) {
       r.after.take(gradients);
-      return;
+      // Where norms of other orders were taken behind it, up to a float's rounding.
+      return factor != 1 && std::abs(r.after.global() - norm * factor) <= 1e-6 * norm * factor;
     }
     r.after.of_variable = r.before.of_variable;
     for (double& x : r.after.of_variable) x *= factor;
+    return factor != 1;
   }
 
   std::shared_ptr<Record> record_;

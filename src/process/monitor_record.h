@@ -43,7 +43,7 @@ struct Monitor::Record {
   /// Forgets everything and gets room for these variables.
   void begin(const Variables& variables);
   /// One more step: `before` and `after` hold its norms.
-  void remember(const StepInfo& info, bool clipped);
+  void remember(const StepInfo& info, bool clipped, bool scaled);
   /// Copies the parameters, or compares them with the copy.
   void copy(const Variables& variables, ThreadTeam* team);
   void compare(const Variables& variables, ThreadTeam* team);
@@ -55,8 +55,17 @@ struct Monitor::Record {
   Norms before;  // of this step: of each variable, as the first transform took them
   Norms after;   // and afterwards: taken here, where the first do not tell
 
-  enum Of : size_t { kBefore, kAfter, kClipped, kSkipped, kNonFinite, kOfStep };
-  Rings of_steps;             // those five
+  enum Of : size_t {
+    kBefore,
+    kAfter,
+    kClipped,
+    kBent,  // by a clip: not all multiplied by one factor
+    kSkipped,
+    kNonFinite,
+    kWhere,  // the variable that was not finite, from 1 on; 0: none
+    kOfStep
+  };
+  Rings of_steps;             // those
   Rings befores, afters;      // a series for each variable
   Rings updates;              // the same, of comparisons
   Buffer parameters;          // as they were in step `copied`

@@ -47,15 +47,30 @@ Quantiles quantiles_of(std::span<const double> numbers) {
 
 namespace {
 
-// The norm that all clipped steps have afterwards, if it is one: up to a float's rounding.
-std::optional<double> common_limit(std::span<const double> after, std::span<const double> clipped) {
+// The norm that all clipped steps have afterwards, if it is one: up to a float's rounding. A step
+// that was not finite before or was skipped does not count.
+std::optional<double> common_limit(std::span<const double> before, std::span<const double> after,
+                                   std::span<const double> clipped,
+                                   std::span<const double> skipped) {
   std::optional<double> limit;
   for (size_t k = 0; k < after.size(); ++k) {
-    if (clipped[k] == 0 || !std::isfinite(after[k])) continue;
+    if (clipped[k] == 0 || skipped[k] != 0) continue;
+    if (!std::isfinite(before[k]) || !std::isfinite(after[k])) continue;
     if (!limit) limit = after[k];
     if (std::abs(after[k] - *limit) > 1e-6 * *limit) return {};
   }
   return limit;
+}
+
+// Of the steps that were not skipped those that are chosen.
+double rate_of(std::span<const double> skipped, auto&& chosen) {
+  size_t some = 0, all = 0;
+  for (size_t k = 0; k < skipped.size(); ++k) {
+    if (skipped[k] != 0) continue;
+    ++all;
+    some += chosen(k) ? 1 : 0;
+  }
+  return share(some, all);
 }
 
 double trend_of(const Rings& rings, size_t series) {
@@ -85,36 +100,45 @@ MonitorReport Monitor::report() const {
   report.clipped_norm = quantiles_of(s.of(R::kAfter));
   report.last_norm = s.at(R::kBefore, 0);
   report.last_clipped_norm = s.at(R::kAfter, 0);
-  report.clip_rate = share(count_of(s.of(R::kClipped), is_set), s.count());
-  report.limit = common_limit(s.of(R::kAfter), s.of(R::kClipped));
+  report.order = r.before.order;
+  const auto all = s.of(R::kBefore), clipped = s.of(R::kClipped), bent = s.of(R::kBent),
+             skipped = s.of(R::kSkipped), bad = s.of(R::kNonFinite), where = s.of(R::kWhere);
+  report.clip_rate = rate_of(skipped, [&](size_t k) { return is_set(clipped[k]); });
+  report.only_scaled = rate_of(skipped, [&](size_t k) { return is_set(bent[k]); }) == 0;
+  // Of one variable alone a clip by its own norm is one by the global norm.
+  if (report.only_scaled || r.names.size() == 1)
+    report.limit = common_limit(all, s.of(R::kAfter), clipped, skipped);
   report.trend = trend_of(s, R::kBefore);
-  report.non_finite = count_of(s.of(R::kNonFinite), is_set);
-  report.skipped = count_of(s.of(R::kSkipped), is_set);
+  report.non_finite = count_of(bad, is_set);
+  report.skipped = count_of(skipped, is_set);
+  for (size_t k = 0; k < s.count(); ++k)
+    report.skipped_finite += is_set(skipped[k]) && !is_set(bad[k]);
 
   for (size_t i = 0; i < r.names.size(); ++i) {
-    const auto before = r.befores.of(i), after = r.afters.of(i), all = s.of(R::kBefore);
+    const auto before = r.befores.of(i), after = r.afters.of(i);
     VariableReport v{
         .name = r.names[i], .norm = quantiles_of(before), .clipped_norm = quantiles_of(after)};
     v.last_norm = r.befores.at(i, 0);
     v.last_clipped_norm = r.afters.at(i, 0);
-    int64_t shortened = 0;
     std::vector<double> shares;
     for (size_t k = 0; k < before.size(); ++k) {
-      shortened += after[k] < before[k];
-      if (all[k] > 0) shares.push_back(std::pow(before[k] / all[k], r.before.order));
+      if (all[k] > 0) shares.push_back(std::pow(before[k] / all[k], report.order));
+      v.non_finite += is_not_finite(before[k]) || where[k] == static_cast<double>(i + 1);
     }
-    v.clip_rate = share(shortened, before.size());
-    v.share = median(shares);
-    v.non_finite = count_of(before, is_not_finite);
+    v.clip_rate = rate_of(skipped, [&](size_t k) { return after[k] < before[k]; });
+    if (std::isfinite(report.order)) v.share = median(shares);  // the largest has no parts
     if (r.updates.count() > 0) {
       v.update = r.updates.at(i, 0);
       if (std::ranges::any_of(r.updates.of(i), is_finite)) v.update50 = median(r.updates.of(i));
     }
     report.variables.push_back(std::move(v));
   }
-  for (size_t age = 0; age < s.count() && report.last_non_finite.empty(); ++age)
-    for (size_t i = 0; i < r.names.size() && report.last_non_finite.empty(); ++i)
-      if (is_not_finite(r.befores.at(i, age))) report.last_non_finite = r.names[i];
+  for (size_t age = 0; age < s.count(); ++age) {
+    if (s.at(R::kNonFinite, age) == 0) continue;
+    if (const auto at = static_cast<size_t>(s.at(R::kWhere, age)))
+      report.last_non_finite = r.names[at - 1];
+    break;
+  }
   return report;
 }
 
@@ -137,8 +161,10 @@ std::string to_string(const MonitorReport& report) {
   for (const VariableReport& v : report.variables)
     add_line(text, v.name, v.norm, v.clipped_norm, v.clip_rate, v.update50);
   if (report.non_finite > 0)
-    text += fmt::format("{} steps not finite, the newest in '{}'\n", report.non_finite,
-                        report.last_non_finite);
+    text += fmt::format("{} steps not finite{}\n", report.non_finite,
+                        report.last_non_finite.empty()
+                            ? ""
+                            : fmt::format(", the newest in '{}'", report.last_non_finite));
   return text;
 }
 

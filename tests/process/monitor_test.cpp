@@ -29,6 +29,7 @@ struct Steps {
     g.set(1, vector({of_b}));
     StepInfo info{.step = ++step};
     process.update(g, state, vars, info);
+    if (!info.skip) process.remember(state);
     last = {numbers(g.get(0)), numbers(g.get(1))};
     return info;
   }
@@ -160,6 +161,13 @@ TEST(Monitor, RemembersNormsAroundGroups) {
   }
 }
 
+TEST(Monitor, SeesAClipThatTheGlobalNormDoesNotShow) {
+  Monitor monitor;
+  Steps steps(monitor.around(only("b", ClipByNorm{.clip_norm = 1})));
+  steps.run({3e9, 4e9}, 5);
+  EXPECT_NEAR(monitor.report().variables[1].last_clipped_norm, 1, 1e-6);
+}
+
 TEST(Monitor, NamesWhatIsNotFiniteInTheSecondGroup) {
   for (const AnyTransform& clip : {AnyTransform(Groups{{{"a", ClipByNorm{.clip_norm = 1}},
                                                         {"b", ClipByNorm{.clip_norm = 1}}}}),
@@ -251,6 +259,106 @@ TEST(Monitor, CountsStepsThatAreNotFiniteAndSkips) {
   EXPECT_EQ(r.variables[0].non_finite, 0);
   EXPECT_EQ(r.variables[1].non_finite, 1);
   EXPECT_NEAR(r.norm.max, std::sqrt(3.), 1e-15);  // of finite numbers
+}
+
+// What mended the numbers in front of the first norms, or behind them.
+TEST(Monitor, SeesThroughNumbersThatWereZeroed) {
+  struct {
+    const char* name;
+    AnyTransform process;
+  } const cases[] = {
+      {"in front", chain(ZeroNans{}, ClipByGlobalNorm{.clip_norm = 1})},
+      {"behind", chain(CheckFinite{.policy = NonFinite::zero}, ClipByGlobalNorm{.clip_norm = 1})},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    Monitor monitor;
+    Steps steps(monitor.around(c.process));
+    const StepInfo info = steps.run({3, 4}, std::nan(""));
+    EXPECT_DOUBLE_EQ(info.clipped_norm, 1);
+    const MonitorReport r = monitor.report();
+    EXPECT_NEAR(r.last_clipped_norm, 1, 1e-14);
+    EXPECT_NEAR(r.variables[0].last_clipped_norm, 1, 1e-14);
+    EXPECT_EQ(r.variables[1].last_clipped_norm, 0);
+    EXPECT_EQ(r.non_finite, 1);
+    EXPECT_EQ(r.last_non_finite, "b");
+    EXPECT_EQ(r.variables[0].non_finite, 0);
+    EXPECT_EQ(r.variables[1].non_finite, 1);
+    EXPECT_NE(to_string(r).find("1 steps not finite, the newest in 'b'\n"), std::string::npos);
+  }
+}
+
+TEST(Monitor, NamesNoVariableWhereTheLossAloneIsNotFinite) {
+  Monitor monitor;
+  Steps steps(monitor.around(
+      chain([](Gradients&, const Variables&, StepInfo& info) { info.loss = std::nan(""); },
+            CheckFinite{.policy = NonFinite::skip})));
+  EXPECT_TRUE(steps.run({3, 4}, 0).skip);
+  EXPECT_EQ(monitor.report().last_non_finite, "");
+  EXPECT_NE(to_string(monitor.report()).find("1 steps not finite\n"), std::string::npos);
+  steps.run({3, 4}, std::nan(""));
+  EXPECT_EQ(monitor.report().last_non_finite, "b");
+  steps.run({3, 4}, 0);
+  EXPECT_EQ(monitor.report().last_non_finite, "");  // of the newest
+}
+
+TEST(Monitor, KnowsALimitOnlyWhereAllWereMultipliedByOneFactor) {
+  struct {
+    const char* name;
+    AnyTransform clip;
+    bool only_scaled;
+    std::optional<double> limit;
+  } const cases[] = {
+      {"global", ClipByGlobalNorm{.clip_norm = 1}, true, 1},
+      {"of order 1, then 2",
+       chain(ClipByGlobalNorm{.clip_norm = 100, .norm_type = 1}, ClipByGlobalNorm{.clip_norm = 1}),
+       true,
+       {}},
+      {"zeroed, then global",
+       chain(CheckFinite{.policy = NonFinite::zero}, ClipByGlobalNorm{.clip_norm = 1}), true, 1},
+      {"AutoClip", AutoClip{.percentile = 10}, true, {}},
+      {"by norm", ClipByNorm{.clip_norm = 1}, false, {}},
+      {"by value", ClipByValue{-1, 1}, false, {}},
+      {"some", only("a", ClipByGlobalNorm{.clip_norm = 1}), false, {}},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    Monitor monitor;
+    Steps steps(monitor.around(c.clip));
+    for (int i = 1; i < 6; ++i) steps.run({3. * i, 4. + i}, 12 - i);
+    steps.run({3, 4}, std::nan(""));
+    const MonitorReport r = monitor.report();
+    EXPECT_GT(r.clip_rate, 0);
+    EXPECT_EQ(r.only_scaled, c.only_scaled);
+    ASSERT_EQ(r.limit.has_value(), c.limit.has_value());
+    EXPECT_NEAR(r.limit.value_or(0), c.limit.value_or(0), 1e-6);
+  }
+}
+
+TEST(Monitor, CountsClipsOfStepsThatWereNotSkipped) {
+  Monitor monitor;
+  Steps steps(monitor.around(
+      chain(ClipByGlobalNorm{.clip_norm = 1},
+            [](Gradients&, const Variables&, StepInfo& info) { info.skip = info.norm > 10; })));
+  steps.run({3, 4}, 0);
+  steps.run({0.3, 0.4}, 0);
+  EXPECT_TRUE(steps.run({3, 4}, 12).skip);
+  EXPECT_TRUE(steps.run({3, 4}, kInf).skip);
+  const MonitorReport r = monitor.report();
+  EXPECT_EQ(r.skipped, 2);
+  EXPECT_EQ(r.skipped_finite, 1);
+  EXPECT_DOUBLE_EQ(r.clip_rate, 0.5);
+  EXPECT_DOUBLE_EQ(r.variables[0].clip_rate, 0.5);
+}
+
+TEST(Monitor, OfTheLargestElementThereAreNoShares) {
+  Monitor monitor;
+  Steps steps(monitor.around(ClipByGlobalNorm{.clip_norm = 1, .norm_type = kInf}));
+  steps.run({3, 4}, 12);
+  const MonitorReport r = monitor.report();
+  EXPECT_EQ(r.order, kInf);
+  EXPECT_EQ(r.variables[0].share, 0);
+  EXPECT_EQ(r.variables[1].share, 0);
 }
 
 TEST(Monitor, ComparesParametersEverySoManySteps) {

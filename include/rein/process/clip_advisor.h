@@ -15,6 +15,7 @@ enum class AdviceKind : uint8_t {
   too_few_steps,      // nothing else is said then
   no_gradient,        // all of them are 0
   non_finite,         // some steps had no finite gradient
+  skips,              // many finite steps are skipped
   growing,            // the norms grow: training diverges
   tail,               // a few norms are far above the others
   never_clips,        // nothing was clipped
@@ -44,15 +45,16 @@ struct Advice {
 ///  - none of it is a proof: the loss decides.
 struct ClipAdvisor {
   int64_t fewest = 20;    // finite steps that it needs
+  double skips = 0.1;     // share of the finite steps that are skipped
   double often = 0.25;    // clip rates from here on are clips_often ...
   double always = 0.95;   // ... and from here on clips_always
   double tail = 20;       // largest norm / median
   double growth = 10;     // median norm of the newest quarter / that of the oldest
-  double dominant = 0.9;  // share of the squared global norm, of at least three variables
+  double dominant = 0.9;  // share of the global norm^p, of at least three variables
   double large = 0.1;     // length of an update / length of the variable
 
   /// Of most importance first. There is always exactly one on how often clips act, unless there are
-  /// too few steps or no gradients.
+  /// too few steps, no gradients, or none that was not skipped.
   std::vector<Advice> advise(const MonitorReport& report) const;
 };
 

@@ -20,8 +20,8 @@ struct VariableReport {
   std::string name;
   Quantiles norm{}, clipped_norm{};  // before and after; 0 in steps where the gradient is absent
   double last_norm = 0, last_clipped_norm = 0;
-  double clip_rate = 0;    // share of the steps in which its gradient became shorter
-  double share = 0;        // median of (its norm / the global one)^p
+  double clip_rate = 0;    // share of the steps, of those not skipped, in which it became shorter
+  double share = 0;        // median of (its norm / the global one)^p; 0 if p is infinite
   int64_t non_finite = 0;  // steps
   // |what a step added to it| / |its numbers before|, the newest; infinite if they were all 0
   std::optional<double> update{};
@@ -34,13 +34,20 @@ struct MonitorReport {
   int64_t window = 0;  // the newest of them that are remembered
   Quantiles norm{}, clipped_norm{};
   double last_norm = 0, last_clipped_norm = 0;
-  double clip_rate = 0;           // share of the steps in which a clip changed anything
-  std::optional<double> limit{};  // the norm that all clipped steps were left with, if it is one
-  double trend = 1;               // median norm of the newest quarter / that of the oldest
-  int64_t non_finite = 0;         // steps
-  int64_t skipped = 0;            // steps in which a transform asked for that
-  std::string last_non_finite{};  // the first variable of the newest such step
-  int64_t compared_step = 0;      // the newest whose update was measured; 0: none yet
+  double order = 2;  // p of these norms
+  double clip_rate =
+      0;  // share of the steps, of those not skipped, in which a clip changed anything
+  bool only_scaled = true;  // whether clips did nothing but multiply all gradients by one factor
+  // The norm that all clipped steps were left with, if it is one and they were only scaled (or
+  // there is one variable alone).
+  std::optional<double> limit{};
+  double trend = 1;            // median norm of the newest quarter / that of the oldest
+  int64_t non_finite = 0;      // steps
+  int64_t skipped = 0;         // steps in which a transform asked for that
+  int64_t skipped_finite = 0;  // those of them that were finite
+  // The first variable of the newest step that was not finite; empty if only its loss was not.
+  std::string last_non_finite{};
+  int64_t compared_step = 0;                // the newest whose update was measured; 0: none yet
   std::vector<VariableReport> variables{};  // in their order
 };
 
