@@ -342,13 +342,14 @@ TEST(Monitor, CountsClipsOfStepsThatWereNotSkipped) {
             [](Gradients&, const Variables&, StepInfo& info) { info.skip = info.norm > 10; })));
   steps.run({3, 4}, 0);
   steps.run({0.3, 0.4}, 0);
+  steps.run({0.3, 0.4}, 0);
   EXPECT_TRUE(steps.run({3, 4}, 12).skip);
   EXPECT_TRUE(steps.run({3, 4}, kInf).skip);
   const MonitorReport r = monitor.report();
   EXPECT_EQ(r.skipped, 2);
   EXPECT_EQ(r.skipped_finite, 1);
-  EXPECT_DOUBLE_EQ(r.clip_rate, 0.5);
-  EXPECT_DOUBLE_EQ(r.variables[0].clip_rate, 0.5);
+  EXPECT_DOUBLE_EQ(r.clip_rate, 1. / 3);
+  EXPECT_DOUBLE_EQ(r.variables[0].clip_rate, 1. / 3);
 }
 
 TEST(Monitor, OfTheLargestElementThereAreNoShares) {
