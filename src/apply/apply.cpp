@@ -262,11 +262,11 @@ bool add_updates(Variables& variables, Gradients& gradients, const AnyRule& rule
   return !skips;
 }
 
-void apply_updates(Variables& variables, Gradients& gradients, const AnyRule& rule,
+bool apply_updates(Variables& variables, Gradients& gradients, const AnyRule& rule,
                    AnyRule::State& state, const StepInfo& info, ThreadTeam& team) {
-  if (info.skip) return;
+  if (info.skip) return false;
   prepare_updates(variables, gradients, rule, state);
-  add_updates(variables, gradients, rule, state, info, team);
+  return add_updates(variables, gradients, rule, state, info, team);
 }
 
 }  // namespace rein

@@ -52,12 +52,12 @@ GradsAndVars Optimizer::compute_gradients(Value loss, Where where) const {
   return compute(loss, loss.graph().variables(), where);
 }
 
-void Optimizer::minimize(Value loss, Variables& variables, Where where) {
-  apply_gradients(compute_gradients(loss, variables, where), where);
+bool Optimizer::minimize(Value loss, Variables& variables, Where where) {
+  return apply_gradients(compute_gradients(loss, variables, where), where);
 }
 
-void Optimizer::minimize(Value loss, Where where) {
-  apply_gradients(compute_gradients(loss, where), where);
+bool Optimizer::minimize(Value loss, Where where) {
+  return apply_gradients(compute_gradients(loss, where), where);
 }
 
 namespace {
@@ -186,13 +186,14 @@ void RuleOptimizer::load_state(const StateDict& saved, Variables& variables, Sav
   state_ = std::move(state);
 }
 
-void RuleOptimizer::apply_gradients(std::span<const GradAndVar> pairs, Where where) {
+bool RuleOptimizer::apply_gradients(std::span<const GradAndVar> pairs, Where where) {
   Variables& store = checked_store(pairs, variables_, gradients_, where);
   begin(store, where);
   put(pairs, *gradients_, where);
   ThreadTeam alone(1);
-  placed("apply_gradients", where,
-         [&] { apply_updates(store, *gradients_, rule_, *state_, {}, team_ ? *team_ : alone); });
+  return placed("apply_gradients", where, [&] {
+    return apply_updates(store, *gradients_, rule_, *state_, {}, team_ ? *team_ : alone);
+  });
 }
 
 GradsAndVars detail::transformed(std::span<const GradAndVar> pairs, const TransformGrads& transform,
@@ -216,7 +217,7 @@ AnyTransform detail::global_norm_clip(double clip_norm, Where where) {
   return ClipByGlobalNorm{.clip_norm = clip_norm};
 }
 
-void detail::ListTransform::run(std::span<const GradAndVar> pairs, const Apply& apply,
+bool detail::ListTransform::run(std::span<const GradAndVar> pairs, const Apply& apply,
                                 Where where) {
   Variables& store = checked_store(pairs, variables_, gradients_, where);
   if (!state_) {
@@ -231,10 +232,11 @@ void detail::ListTransform::run(std::span<const GradAndVar> pairs, const Apply& 
     GradsAndVars list;
     for (const GradAndVar& pair : pairs)
       list.push_back({gradients_->get(pair.var.index), pair.var});
-    apply(list);
-    transform_.remember(*state_);
+    info.skip = !apply(list);
   }
+  if (!info.skip) transform_.remember(*state_);
   info_ = std::move(info);
+  return !info_.skip;
 }
 
 namespace {

@@ -31,7 +31,7 @@ struct Walk {
     add_variable(vars, "b", {2}, noise(2, 3));
     state = rule.init(vars);
   }
-  void step(uint64_t t, double scale = 1) {
+  bool step(uint64_t t, double scale = 1) {
     Gradients g(vars);
     g.set(0, tensor({2, 4}, noise(8, 10 + t), vars.dtype()));
     g.set(1, rows({2, 0, 2}, {4, 2}, noise(6, 20 + t), vars.dtype()));
@@ -39,7 +39,7 @@ struct Walk {
     g.scale = scale;
     g.partial = partial;
     ThreadTeam team(1);
-    apply_updates(vars, g, rule, state, {}, team);
+    return apply_updates(vars, g, rule, state, {}, team);
   }
 };
 
@@ -160,7 +160,7 @@ TEST(ClipUpdates, LimitsFollowTheStepsOfTheRule) {
   std::vector<double> path;
   for (const bool skip : {false, true, false, false}) {
     g.set(0, vector({4}, kWide));
-    apply_updates(vars, g, rule, state, {.step = 100, .skip = skip}, team);
+    EXPECT_EQ(apply_updates(vars, g, rule, state, {.step = 100, .skip = skip}, team), !skip);
     path.push_back(numbers(w.read())[0]);
   }
   EXPECT_EQ(path, (std::vector<double>{0.5, 0.5, 0, -0.125}));
@@ -168,7 +168,7 @@ TEST(ClipUpdates, LimitsFollowTheStepsOfTheRule) {
 
 TEST(ClipUpdates, ASkippedUpdateLeavesTheParametersAlone) {
   Walk walk(ClipUpdates{.rule = Adam{}, .clip = CheckFinite{.skip_above = 1e-6}});
-  walk.step(0);
+  EXPECT_FALSE(walk.step(0));
   EXPECT_EQ(numbers(walk.vars[0].read()), noise(8, 1));
   EXPECT_EQ(numbers(walk.vars[1].read()), noise(8, 2));
 }

@@ -76,8 +76,8 @@ void ByHand::step(int t) {
   process_.update(all, process_state_, model_.vars, info);
   if (cell_.rollback() && info.skip) go_back();
   if (cell_.rollback() && !info.skip && healthy_++ % cell_.rollback()->every == 0) keep(before);
-  apply_updates(model_.vars, all, rule_, rule_state_, info, team_);
-  if (!info.skip) process_.remember(process_state_);
+  const bool applied = apply_updates(model_.vars, all, rule_, rule_state_, info, team_);
+  if (applied) process_.remember(process_state_);
   if (!cell_.loss_scale()) return;
   ASSERT_TRUE(info.finite);
   if (++fine_ % cell_.loss_scale()->growth_interval == 0) loss_scale_ *= 2;

@@ -291,5 +291,58 @@ TEST(Decorators, ASkippedStepDoesNotReachTheOptimizer) {
   EXPECT_EQ(model.weights(), before);
 }
 
+// A decorator and a Step see the same losses, of which the first is so large that it is refused.
+template <class O>
+void expect_a_refusal_to_be_forgotten(O optimizer, const AnyTransform& process,
+                                      const AnyRule& rule) {
+  SmallModel eager, recorded;
+  Step step = record(
+      [&](Value x, Value y, Value ids, Value size) { return recorded.loss(x, y, ids) * size; },
+      recorded.vars, process, rule);
+  int clipped = 0;
+  for (const double size : {1e4, 1.0, 3.0, 1.0, 2.0}) {
+    GradientTape tape;
+    const Value loss = eager.loss_on(tape) * size;
+    const bool applied = optimizer.minimize(loss, eager.vars);
+    const StepInfo info =
+        step(recorded.x, recorded.y, recorded.ids, Tensor::scalar(static_cast<float>(size)));
+    EXPECT_EQ(info.skip, size == 1e4);
+    EXPECT_EQ(applied, !info.skip);
+    EXPECT_EQ(optimizer.info().skip, info.skip);
+    EXPECT_EQ(optimizer.info().norm, info.norm);
+    EXPECT_EQ(eager.weights(), recorded.weights());
+    clipped += info.clipped;
+  }
+  EXPECT_GT(clipped, 0);
+}
+
+TEST(Decorators, WhatTheInnerOneRefusesIsSkippedAndForgotten) {
+  const AutoClip clip{.percentile = 50};
+  const CheckFinite check{.skip_above = 100};
+  const GradientDescent descent{.learning_rate = 0.1f};
+  const ClipUpdates refusing{.rule = descent, .clip = check};
+  {
+    SCOPED_TRACE("a rule");
+    expect_a_refusal_to_be_forgotten(transform_gradients(OptimizerOf<ClipUpdates>{refusing}, clip),
+                                     clip, refusing);
+  }
+  {
+    SCOPED_TRACE("a decorator");
+    expect_a_refusal_to_be_forgotten(
+        transform_gradients(transform_gradients(OptimizerOf{descent}, check), clip),
+        chain(clip, check), descent);
+  }
+  {
+    SCOPED_TRACE("a decorator behind a function");
+    const auto same = [](std::span<const Gradient> list) {
+      return std::vector<Gradient>(list.begin(), list.end());
+    };
+    expect_a_refusal_to_be_forgotten(
+        transform_gradients(
+            transform_gradients(transform_gradients(OptimizerOf{descent}, check), same), clip),
+        chain(clip, check), descent);
+  }
+}
+
 }  // namespace
 }  // namespace rein

@@ -36,15 +36,16 @@ class Optimizer {
   GradsAndVars compute_gradients(Value loss, Where where = Where::here()) const;
 
   /// Updates the variables; those whose gradient is absent, or that are not in the list, stay.
+  /// Returns whether it did: not if a transform on the way asks to skip the step.
   /// Throws InvalidArgument, having changed nothing, if the list is empty, if all gradients are
   /// absent (naming the variables), if a variable occurs twice or belongs to other Variables than
   /// the rest, if a gradient has not its variable's shape and dtype.
-  virtual void apply_gradients(std::span<const GradAndVar> grads_and_vars,
+  virtual bool apply_gradients(std::span<const GradAndVar> grads_and_vars,
                                Where where = Where::here()) = 0;
 
   /// compute_gradients, then apply_gradients.
-  void minimize(Value loss, Variables& variables, Where where = Where::here());
-  void minimize(Value loss, Where where = Where::here());
+  bool minimize(Value loss, Variables& variables, Where where = Where::here());
+  bool minimize(Value loss, Where where = Where::here());
 
   virtual std::string name() const = 0;
 
@@ -66,7 +67,7 @@ class RuleOptimizer final : public Optimizer {
   explicit RuleOptimizer(AnyRule rule, ThreadTeam* team = nullptr)
       : rule_(std::move(rule)), team_(team) {}
 
-  void apply_gradients(std::span<const GradAndVar> grads_and_vars,
+  bool apply_gradients(std::span<const GradAndVar> grads_and_vars,
                        Where where = Where::here()) override;
   std::string name() const override { return std::string(rule_.name()); }
 
@@ -96,9 +97,9 @@ class OptimizerOf final : public Optimizer {
   explicit OptimizerOf(R rule = {}, ThreadTeam* team = nullptr)
       : optimizer_(AnyRule(std::move(rule)), team) {}
 
-  void apply_gradients(std::span<const GradAndVar> grads_and_vars,
+  bool apply_gradients(std::span<const GradAndVar> grads_and_vars,
                        Where where = Where::here()) override {
-    optimizer_.apply_gradients(grads_and_vars, where);
+    return optimizer_.apply_gradients(grads_and_vars, where);
   }
   std::string name() const override { return optimizer_.name(); }
   StateDict state(Where where = Where::here()) const override { return optimizer_.state(where); }
@@ -130,10 +131,11 @@ class ListTransform {
  public:
   explicit ListTransform(AnyTransform transform) : transform_(std::move(transform)) {}
 
-  using Apply = std::function<void(std::span<const GradAndVar>)>;
+  using Apply = std::function<bool(std::span<const GradAndVar>)>;
   using Load = std::function<void(const StateDict&)>;
-  /// Hands the list on, transformed, unless the transform asks to skip the step.
-  void run(std::span<const GradAndVar> grads_and_vars, const Apply& apply, Where where);
+  /// Hands the list on, transformed, unless the transform asks to skip the step. Returns whether it
+  /// was applied; if not, the transform forgets it.
+  bool run(std::span<const GradAndVar> grads_and_vars, const Apply& apply, Where where);
   const StepInfo& info() const { return info_; }
   StateDict state(const StateDict& inner, Where where) const;
   void load_state(const StateDict& saved, Variables& variables, SavedSettings settings,
@@ -149,20 +151,21 @@ class ListTransform {
 }  // namespace detail
 
 /// A decorator: gradients go through a transform on their way to `inner`, which does not see a step
-/// that it asks to skip. It is saved with what it remembers, `inner` under `inner/`; limits that
-/// follow the step count the lists that were given to it.
+/// that it asks to skip, and itself forgets a step that `inner` skips. It is saved with what it
+/// remembers, `inner` under `inner/`; limits that follow the step count the lists that were given
+/// to it.
 template <std::derived_from<Optimizer> Inner>
 class ProcessingOptimizer final : public Optimizer {
  public:
   ProcessingOptimizer(Inner inner, AnyTransform transform, std::string prefix)
       : inner_(std::move(inner)), process_(std::move(transform)), prefix_(std::move(prefix)) {}
 
-  void apply_gradients(std::span<const GradAndVar> grads_and_vars,
+  bool apply_gradients(std::span<const GradAndVar> grads_and_vars,
                        Where where = Where::here()) override {
     const auto apply = [&](std::span<const GradAndVar> list) {
-      inner_.apply_gradients(list, where);
+      return inner_.apply_gradients(list, where);
     };
-    process_.run(grads_and_vars, apply, where);
+    return process_.run(grads_and_vars, apply, where);
   }
   std::string name() const override { return prefix_ + inner_.name(); }
   StateDict state(Where where = Where::here()) const override {
@@ -176,7 +179,8 @@ class ProcessingOptimizer final : public Optimizer {
     };
     process_.load_state(saved, variables, settings, load, where);
   }
-  /// What the transform said of the last step: norms, whether it was clipped or skipped.
+  /// What the transform said of the last step: norms, whether it was clipped; and whether it was
+  /// skipped, by the transform or by `inner`.
   const StepInfo& info() const { return process_.info(); }
   Inner& inner() { return inner_; }
 
@@ -201,9 +205,9 @@ class TransformingOptimizer final : public Optimizer {
   TransformingOptimizer(Inner inner, TransformGrads transform, std::string prefix)
       : inner_(std::move(inner)), transform_(std::move(transform)), prefix_(std::move(prefix)) {}
 
-  void apply_gradients(std::span<const GradAndVar> grads_and_vars,
+  bool apply_gradients(std::span<const GradAndVar> grads_and_vars,
                        Where where = Where::here()) override {
-    inner_.apply_gradients(detail::transformed(grads_and_vars, transform_, where), where);
+    return inner_.apply_gradients(detail::transformed(grads_and_vars, transform_, where), where);
   }
   std::string name() const override { return prefix_ + inner_.name(); }
   StateDict state(Where where = Where::here()) const override { return inner_.state(where); }
