@@ -57,6 +57,34 @@ ModelFunction with_scaled_loss(ModelFunction cost) {
 
 }  // namespace
 
+namespace {
+
+// Looks at the gradients in every step, before a transform can spoil what the loss scale did not;
+// skips those that are not finite only while it is to.
+struct FirstCheck {
+  static constexpr std::string_view name = CheckFinite::name;
+  CheckFinite check;
+  std::function<bool()> skips;
+  bool* finite;  // what it saw
+
+  template <class Self, class F>
+  static void fields(Self& self, F&& f) {
+    f("", self.check);
+  }
+  using State = CheckFinite::State;
+  State init(const Variables& variables) const { return check.init(variables); }
+  void update(Gradients& gradients, State& state, const Variables& variables,
+              StepInfo& info) const {
+    CheckFinite now = check;
+    if (!skips()) now.policy = NonFinite::propagate;
+    now.update(gradients, state, variables, info);
+    *finite = info.finite;
+  }
+  void remember(State& state) const { check.remember(state); }
+};
+
+}  // namespace
+
 Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRule rule,
            StepOptions options, Where where) {
   if (options.threads < 0)
@@ -180,10 +208,13 @@ void Step::Parts::keep_metrics() {
 
 // A Rollback decides alone. Policies of the user's own come in once the loss scale is not to blame.
 AnyTransform Step::Parts::first_check() {
-  const CheckFinite skips{.policy = NonFinite::skip};
-  if (options.rollback || !process.decides_non_finite()) return skips;
-  return conditionally_transform(skips,
-                                 [this](int64_t, const StepInfo&) { return scale_is_unproven(); });
+  const bool alone = options.rollback || !process.decides_non_finite();
+  const FirstCheck check{.check = {.policy = NonFinite::skip},
+                         .skips = [this, alone] { return alone || scale_is_unproven(); },
+                         .finite = &finite};
+  if (alone) return check;
+  // It always runs; this is how it has been saved.
+  return conditionally_transform(check, [](int64_t) { return true; });
 }
 
 void Step::Parts::add_to_sum() {
@@ -196,7 +227,7 @@ void Step::Parts::add_to_sum() {
   sum->team = &team;
 }
 
-void Step::Parts::move_loss_scale(bool finite) {
+void Step::Parts::move_loss_scale() {
   const LossScale& s = *options.loss_scale;
   if (!finite) {
     loss_scale = std::max(s.least, loss_scale / s.factor);
@@ -248,7 +279,7 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   if (p.examples) info.clipped_examples = std::exchange(p.clipped_sum, 0) + p.examples->clipped();
   if (p.ranks) p.ranks->join(*gradients, info);
   if (p.examples) add_noise(*gradients, *p.options.per_example, info.step);
-  info.finite = std::isfinite(info.loss);
+  p.finite = info.finite = std::isfinite(info.loss);
   if (p.keeper) p.keeper->look_at_loss(info, p.process_state, p.rule_state);
   const bool seen = !info.skip;  // by the transforms
   const FlushDenormals flush;
@@ -259,7 +290,7 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   });
   const auto processed = Clock::now();
   if (p.keeper) {
-    const bool excused = !info.finite && p.scale_is_unproven();
+    const bool excused = !p.finite && p.scale_is_unproven();
     p.keeper->see(info, excused, p.variables, p.process_state, p.rule_state);
   }
   if (!info.skip) {
@@ -274,7 +305,7 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   }
 
   p.step = info.step;
-  if (p.options.loss_scale && seen) p.move_loss_scale(info.finite);
+  if (p.options.loss_scale && seen) p.move_loss_scale();
   const auto applied = Clock::now();
   info.seconds = std::chrono::duration<double>(applied - start).count();
   if (p.profiled) {

@@ -40,6 +40,7 @@ struct Step::Parts {
   double loss_scale = 1;
   int64_t fine_steps = 0;   // since it moved
   double proven_scale = 0;  // the largest at which a step was fine
+  bool finite = true;       // loss and gradients of this step, before the user's transforms
   Tensor scale_input = Tensor::scalar(1.0);
   std::vector<Tensor> inputs{};
   std::optional<Keeper> keeper{};
@@ -91,7 +92,7 @@ struct Step::Parts {
     return options.loss_scale && options.loss_scale->factor > 1 &&
            loss_scale > std::max(options.loss_scale->least, proven_scale);
   }
-  void move_loss_scale(bool finite);
+  void move_loss_scale();
   /// With a loss scale or a Rollback: what stands in front of the user's transforms.
   AnyTransform first_check();
 

@@ -360,6 +360,42 @@ TEST_F(Poisoned, AScaleThatIsNotToBlameLeavesItToThePolicy) {
             std::string::npos);
 }
 
+TEST_F(Poisoned, AScaleIsNotBlamedForWhatATransformMakes) {
+  bool spoils = false;
+  const auto spoil = [&spoils](const Gradient& g, const std::string& name) {
+    return spoils && name == "b" ? Gradient(vector({kInf, 1}, DType::float32)) : g;
+  };
+  const StepOptions options{.loss_scale = LossScale{.initial = 4}};
+  const auto run = [](Step& step, SmallModel& m) { return step(m.x, m.y, m.ids); };
+
+  SmallModel applied;
+  Step measures =
+      record(applied.cost(), applied.vars, chain(spoil, MeasureNorm{}), GradientDescent{}, options);
+  spoils = true;
+  const StepInfo info = run(measures, applied);
+  EXPECT_TRUE(!info.skip && !info.finite && info.non_finite == "b");
+  EXPECT_EQ(measures.loss_scale(), 4);
+
+  for (const bool proven : {false, true}) {
+    SmallModel skipped;
+    Step checks =
+        record(skipped.cost(), skipped.vars, chain(spoil, CheckFinite{}), Adam{}, options);
+    spoils = false;
+    if (proven) {
+      EXPECT_FALSE(run(checks, skipped).skip);
+    }
+    spoils = true;
+    EXPECT_TRUE(run(checks, skipped).skip);
+    EXPECT_EQ(checks.loss_scale(), 4) << proven;
+  }
+
+  SmallModel kept;
+  StepOptions both = options;
+  both.rollback = Rollback{.most_bad = 0};
+  Step goes_back = record(kept.cost(), kept.vars, chain(spoil, CheckFinite{}), Adam{}, both);
+  EXPECT_TRUE(run(goes_back, kept).rolled_back);  // the scale is no excuse
+}
+
 TEST_F(Poisoned, WrongScalesAndInputs) {
   const auto error = [&](LossScale s) {
     return error_of([&] { record(model.cost(), model.vars, chain(), Adam{}, {.loss_scale = s}); });
