@@ -126,6 +126,10 @@ const WrapperRow kWrappers[] = {
      [](AnyRule rule) {
        return AnyRule(ClipUpdates{.rule = rule, .clip = ClipByValue{-0.05, 0.05}});
      }},
+    {"ClipUpdates that refuses some",
+     [](AnyRule rule) {
+       return AnyRule(ClipUpdates{.rule = rule, .clip = CheckFinite{.skip_above = 2}});
+     }},
     {.name = "SAM", .options = {.sharpness = Sharpness{.rho = 0.1}}},
     {.name = "ASAM", .options = {.sharpness = Sharpness{.rho = 0.5, .adaptive = true}}},
     {.name = "accumulation", .micro_batches = 3},

@@ -132,7 +132,7 @@ TEST(Wrappers, WithEveryClipAndRule) {
       }
     }
   EXPECT_GT(cells, 1700);
-  EXPECT_EQ(refusals, 6 + 2);
+  EXPECT_EQ(refusals, 7 + 2);
 }
 
 TEST(Wrappers, EachDoesSomething) {
