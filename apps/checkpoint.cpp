@@ -97,10 +97,13 @@ Checkpoint read_checkpoint(const std::filesystem::path& file) {
     load_fields("run", run, reader);
     reader.check("checkpoint", Where::here());
     load_fields("run", run, reader);
-    (void)checkpoint.steps();
   } catch (const std::exception& e) {
     throw DataError(file.string(), "metadata", e.what());
   }
+  const auto steps = checkpoint.step.find("step");
+  if (steps == checkpoint.step.end() || !std::holds_alternative<int64_t>(steps->second))
+    throw DataError(file.string(), "metadata",
+                    "no number 'step/step'; give the checkpoint.safetensors of a run");
   checkpoint.steps_an_epoch = run.steps_an_epoch;
   checkpoint.summary = run.summary;
   return checkpoint;

@@ -11,6 +11,7 @@
 #include "rein/data/dataset.h"
 #include "rein/data/images.h"
 #include "rein/io/safetensors.h"
+#include "rein/io/state_file.h"
 #include "rein/rein.h"
 
 namespace rein::test {
@@ -191,6 +192,17 @@ TEST(Resume, WhatDoesNotFitIsAnErrorAndChangesNothing) {
   write_bytes(folder / "r/checkpoint.safetensors", other);
   const std::string text = error({"--epochs", "2"}, 3);
   EXPECT_TRUE(contains(text, "rnn/bias") && contains(text, "rnn/mias")) << text;
+  StateDict no_steps = load_state(folder / "r/checkpoint.safetensors");
+  const auto no_number = [&] {
+    save_state(folder / "r/checkpoint.safetensors", no_steps);
+    const std::string says = error({"--epochs", "2"}, 3);
+    EXPECT_TRUE(contains(says, "metadata: no number 'step/step'; give the checkpoint.safetensors"))
+        << says;
+  };
+  no_steps.at("step/step") = "twelve";
+  no_number();
+  no_steps.erase("step/step");
+  no_number();
   std::filesystem::remove(folder / "r/checkpoint.safetensors");
   EXPECT_TRUE(contains(error({"--epochs", "2"}, 5), "r/checkpoint.safetensors"));
 }
