@@ -55,10 +55,6 @@ ModelFunction with_scaled_loss(ModelFunction cost) {
   };
 }
 
-}  // namespace
-
-namespace {
-
 // Looks at the gradients in every step, before a transform can spoil what the loss scale did not;
 // skips those that are not finite only while it is to.
 struct FirstCheck {
