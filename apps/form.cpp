@@ -24,4 +24,8 @@ Form::Form(std::string_view whole) : text(whole), name(whole.substr(0, whole.fin
   }
 }
 
+bool Form::names(std::string_view setting) const {
+  return std::ranges::any_of(settings, [&](const auto& given) { return given.first == setting; });
+}
+
 }  // namespace rein::app

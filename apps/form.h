@@ -37,6 +37,7 @@ struct Form {
   explicit Form(std::string_view whole);
   /// `main` as a number above 0, if it is one.
   bool positive(double& value) const { return parse(main, value) && value > 0; }
+  bool names(std::string_view setting) const;
   /// Sets the fields of `target` that `settings` names. Throws UsageError, `option` in front.
   template <class T>
   void set(std::string_view option, T& target) const;

@@ -48,19 +48,12 @@ std::optional<AnyTransform> clip(const Form& form, std::string_view option) {
   return made;
 }
 
-bool names_both(const Form& form, std::string_view a, std::string_view b) {
-  const auto names = [&](std::string_view key) {
-    return std::ranges::any_of(form.settings, [&](const auto& s) { return s.first == key; });
-  };
-  return names(a) && names(b);
-}
-
 std::optional<AnyTransform> clip_by_value(const Form& form, std::string_view option) {
   ClipByValue made;
   double c = 0;
   if (form.positive(c))
     made.min = -c, made.max = c;
-  else if (!form.main.empty() || !names_both(form, "min", "max"))
+  else if (!form.main.empty() || !form.names("min") || !form.names("max"))
     return std::nullopt;
   form.set(option, made);
   return made;
@@ -106,10 +99,12 @@ const NamedClip* find_clip(const Form& form) {
 
 AnyTransform one_clip(std::string_view text, std::string_view option) {
   const Form form(text);
-  if (const NamedClip* found = find_clip(form); found != std::end(kClips))
+  const NamedClip* found = find_clip(form);
+  if (found != std::end(kClips))
     if (auto made = found->make(form, option)) return *std::move(made);
-  std::vector<std::string_view> names{"none"};
-  for (const NamedClip& c : kClips) names.push_back(c.name());
+  std::vector<std::string_view> names;  // that it may be meant to be
+  if (found == std::end(kClips))
+    for (const NamedClip& c : kClips) names.push_back(c.name());
   throw UsageError(fmt::format("{}: '{}' is none of these, with C a positive number{}:\n{}", option,
                                text, did_you_mean(form.name, names), clip_forms()));
 }
@@ -286,8 +281,7 @@ bool clip_reads_parameters(std::string_view text) {
 }
 
 bool names_setting(std::string_view text, std::string_view setting) {
-  return std::ranges::any_of(Form(text).settings,
-                             [&](const auto& given) { return given.first == setting; });
+  return Form(text).names(setting);
 }
 
 AnyRule make_rule(std::string_view text, const Schedule& learning_rate) {

@@ -91,7 +91,7 @@ AdaptiveGradClip::State AdaptiveGradClip::init(const Variables& variables) const
   State state;
   state.slices = SliceNorms(
       variables, [&](const Shape& shape) { return unit_axes(shape, axis, name, Where{}); }, name);
-  state.of_parameters = state.slices;
+  state.of_parameters.resize(state.slices.values.size());
   state.after.resize(variables.size());
   state.norms = Norms(variables);
   return state;
@@ -110,6 +110,10 @@ void AdaptiveGradClip::update(Gradients& gradients, State& state, const Variable
     using T = decltype(zero);
     if (semantics != Semantics::safe) settle<T>(gradients);
     const double pending = std::abs(gradients.scale);
+    const auto room_of_parameters = [&](size_t i) {
+      return std::span(state.of_parameters)
+          .subspan(state.slices.first[i], state.slices.of_variable[i].room());
+    };
     const auto with_units = [&](size_t i, auto f) {
       const Slicing& all = state.slices.of_variable[i];
       const Slicing own = state.slices.of_stored(gradients, i);
@@ -118,7 +122,7 @@ void AdaptiveGradClip::update(Gradients& gradients, State& state, const Variable
         place = {gradients.sparse(i).indices.template flat<int64_t>(),
                  all.count() / static_cast<size_t>(gradients.sparse(i).dense_shape[0])};
       return f(Units<T>{own, all, gradients.stored<T>(i), variables.values<T>(i), place,
-                        state.slices.of(i, own), state.of_parameters.of(i, all)});
+                        state.slices.of(i, own), room_of_parameters(i)});
     };
     const auto there = [&](size_t i) { return gradients.kind(i) != Gradients::Kind::absent; };
     if (semantics == Semantics::safe) {

@@ -29,8 +29,7 @@ double block_norm(std::span<const float> x) {
 
 double block_norm(std::span<const double> x) {
   const double sum = kernels::sum_of_squares(x.data(), x.size());
-  // Between these, no square overflowed, and those that vanished or lost bits do not count.
-  return sum > 1e-280 && sum < 1e300 ? std::sqrt(sum) : joint_norm(x);
+  return keeps_squares(sum) ? std::sqrt(sum) : joint_norm(x);
 }
 
 void JointNorm::add(double norm) {

@@ -99,9 +99,6 @@ void SliceNorms::fit(const Gradients& gradients) {
 
 namespace {
 
-// Between these, no square overflowed, and those that vanished or lost bits do not count.
-bool keeps_squares(double sum) { return sum > 1e-280 && sum < 1e300; }
-
 // For doubles whose squares overflow or vanish.
 void scaled_slice_norms(const Slicing& slicing, std::span<const double> x,
                         std::span<double> norms) {

@@ -29,7 +29,7 @@ TEST(StepOfAnySize, ClipsToTheRightNorm) {
     }
 }
 
-// What rein says of gradients below the least normal float.
+// The processor flushes what is below the least normal float.
 TEST(StepOfAnySize, DenormalGradientsAreZero) {
   Variables vars;
   const Variable w = vars.add("w", {1}, zeros());

@@ -34,9 +34,8 @@ struct MonitorReport {
   int64_t window = 0;  // the newest of them that are remembered
   Quantiles norm{}, clipped_norm{};
   double last_norm = 0, last_clipped_norm = 0;
-  double order = 2;  // p of these norms
-  double clip_rate =
-      0;  // share of the steps, of those not skipped, in which a clip changed anything
+  double order = 2;         // p of these norms
+  double clip_rate = 0;     // share of the steps that were not skipped: a clip changed something
   bool only_scaled = true;  // whether clips did nothing but multiply all gradients by one factor
   // The norm that all clipped steps were left with, if it is one and they were only scaled (or
   // there is one variable alone).

@@ -31,7 +31,8 @@ std::vector<Gradient> adaptive_grad_clip(std::span<const Gradient> gradients,
                                          AdaptiveGradClipOptions options = {},
                                          Where where = Where::here());
 
-/// As adaptive_grad_clip. It measures: see ClipByGlobalNorm. One pass over gradients and parameters
+/// As adaptive_grad_clip; an `axis` that a variable has not is an error, so leave biases out by
+/// `except`. It measures: see ClipByGlobalNorm. One pass over gradients and parameters
 /// for the norms, and one over what is clipped.
 struct AdaptiveGradClip {
   static constexpr std::string_view name = "AdaptiveGradClip";
@@ -41,7 +42,8 @@ struct AdaptiveGradClip {
   Semantics semantics = Semantics::safe;
 
   struct State {
-    SliceNorms slices, of_parameters;
+    SliceNorms slices;
+    std::vector<double> of_parameters;  // as slices.values
     std::vector<double> after;
     Norms norms;
     template <class Self, class F>
