@@ -221,13 +221,11 @@ const NamedSchedule kSchedules[] = {
 };
 
 struct NamedPolicy {
-  std::string_view name;
   NonFinite policy;
+  std::string_view name = to_string(policy);
 };
-const NamedPolicy kPolicies[] = {{"stop", NonFinite::stop},
-                                 {"skip", NonFinite::skip},
-                                 {"zero", NonFinite::zero},
-                                 {"propagate", NonFinite::propagate}};
+const NamedPolicy kPolicies[] = {
+    {NonFinite::stop}, {NonFinite::skip}, {NonFinite::zero}, {NonFinite::propagate}};
 
 struct NamedRollback {
   std::string_view name;

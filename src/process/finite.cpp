@@ -11,6 +11,20 @@ namespace rein {
 
 static_assert(Transform<CheckFinite>);
 
+std::string_view to_string(NonFinite policy) {
+  switch (policy) {
+    case NonFinite::propagate:
+      return "propagate";
+    case NonFinite::zero:
+      return "zero";
+    case NonFinite::skip:
+      return "skip";
+    case NonFinite::stop:
+      break;
+  }
+  return "stop";
+}
+
 namespace {
 
 template <class T>

@@ -13,8 +13,6 @@
 #include "apply/parameter_writer.h"
 #include "base/flush_denormals.h"
 #include "rein/compute/ops.h"
-#include "rein/process/conditional.h"
-#include "rein/process/finite.h"
 #include "train/step_parts.h"
 
 namespace rein {
@@ -54,30 +52,6 @@ ModelFunction with_scaled_loss(ModelFunction cost) {
     return out;
   };
 }
-
-// Looks at the gradients in every step, before a transform can spoil what the loss scale did not;
-// skips those that are not finite only while it is to.
-struct FirstCheck {
-  static constexpr std::string_view name = CheckFinite::name;
-  CheckFinite check;
-  std::function<bool()> skips;
-  bool* finite;  // what it saw
-
-  template <class Self, class F>
-  static void fields(Self& self, F&& f) {
-    f("", self.check);
-  }
-  using State = CheckFinite::State;
-  State init(const Variables& variables) const { return check.init(variables); }
-  void update(Gradients& gradients, State& state, const Variables& variables,
-              StepInfo& info) const {
-    CheckFinite now = check;
-    if (!skips()) now.policy = NonFinite::propagate;
-    now.update(gradients, state, variables, info);
-    *finite = info.finite;
-  }
-  void remember(State& state) const { check.remember(state); }
-};
 
 }  // namespace
 
@@ -123,8 +97,6 @@ Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRu
   parts_->shards = joint_shards(parts_->process, parts_->rule, options, where);
   if (options.communicator) parts_->ranks.emplace(*options.communicator);
   if (options.rollback) parts_->keeper.emplace(*options.rollback, parts_->rule, where);
-  if (options.loss_scale || options.rollback)
-    parts_->process = chain(parts_->first_check(), parts_->process);
   parts_->make_states(where);
 }
 Step::~Step() = default;
@@ -202,15 +174,13 @@ void Step::Parts::keep_metrics() {
   }
 }
 
-// A Rollback decides alone. Policies of the user's own come in once the loss scale is not to blame.
-AnyTransform Step::Parts::first_check() {
-  const bool alone = options.rollback || !process.decides_non_finite();
-  const FirstCheck check{.check = {.policy = NonFinite::skip},
-                         .skips = [this, alone] { return alone || scale_is_unproven(); },
-                         .finite = &finite};
-  if (alone) return check;
-  // It always runs; this is how it has been saved.
-  return conditionally_transform(check, [](int64_t) { return true; });
+// Before a transform can spoil what the loss scale did not. A Rollback decides alone; policies of
+// the user's own come in once the loss scale is not to blame.
+void Step::Parts::look_first(Gradients& now, StepInfo& info) {
+  const bool skips = options.rollback || !process.decides_non_finite() || scale_is_unproven();
+  const CheckFinite check{.policy = skips ? NonFinite::skip : NonFinite::propagate};
+  check.update(now, *first_look, variables, info);
+  finite = info.finite;
 }
 
 void Step::Parts::add_to_sum() {
@@ -281,8 +251,9 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   const FlushDenormals flush;
   if (p.shards) gradients->partial = &p.partial;
   const auto computed = Clock::now();
-  placed("Step", where, [&] {
-    p.process.update(*gradients, p.process_state, p.variables, info);  // 2 process
+  placed("Step", where, [&] {  // 2 process
+    if (p.first_look && !info.skip) p.look_first(*gradients, info);
+    if (!info.skip) p.process.update(*gradients, p.process_state, p.variables, info);
   });
   const auto processed = Clock::now();
   if (p.keeper) {

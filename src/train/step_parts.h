@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "rein/apply/apply.h"
+#include "rein/process/finite.h"
 #include "rein/train/step.h"
 #include "train/example_gradients.h"
 #include "train/keeper.h"
@@ -42,6 +43,9 @@ struct Step::Parts {
   double proven_scale = 0;  // the largest at which a step was fine
   bool finite = true;       // loss and gradients of this step, before the user's transforms
   Tensor scale_input = Tensor::scalar(1.0);
+  // With a loss scale or a Rollback: of the look at gradients in front of the user's transforms.
+  // Nothing of it outlives a step.
+  std::optional<CheckFinite::State> first_look{};
   std::vector<Tensor> inputs{};
   std::optional<Keeper> keeper{};
   std::optional<Ranks> ranks{};
@@ -93,8 +97,7 @@ struct Step::Parts {
            loss_scale > std::max(options.loss_scale->least, proven_scale);
   }
   void move_loss_scale();
-  /// With a loss scale or a Rollback: what stands in front of the user's transforms.
-  AnyTransform first_check();
+  void look_first(Gradients& now, StepInfo& info);
 
   void make_states(Where where) {
     placed("record", where, [&] {
@@ -104,6 +107,7 @@ struct Step::Parts {
       rule_state = std::move(of_rule);
       process_state = std::move(made);
     });
+    if (options.loss_scale || options.rollback) first_look = CheckFinite{}.init(variables);
     variable_count = variables.size();
     if (keeper) keeper->keep(variables, process_state, rule_state);
   }

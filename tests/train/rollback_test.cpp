@@ -169,7 +169,6 @@ TEST(Rollback, OnlySoManyTimesThenAnErrorThatSaysWhatHappened) {
   t.go();
   for (int i = 0; i < 5; ++i) t.go_with(t.bad);
   const Weights before = t.model.weights();
-  const auto skips = [&] { return std::get<int64_t>(t.step.state().at("process/0/skipped")); };
   for (int again = 0; again < 2; ++again) {
     try {
       t.go_with(t.bad);
@@ -185,7 +184,6 @@ TEST(Rollback, OnlySoManyTimesThenAnErrorThatSaysWhatHappened) {
     }
     EXPECT_EQ(t.model.weights(), before);
     EXPECT_EQ(t.step.step(), 6);
-    EXPECT_EQ(skips(), 1);  // nor have the transforms counted
   }
 }
 
@@ -247,7 +245,7 @@ TEST(Rollback, SavingThatFailsChangesNothing) {
   SmallModel model;
   Step step = record(model.cost(), model.vars, Counts{}, Adam{}, {.rollback = Rollback{}});
   for (int i = 0; i < 3; ++i) step(model.x, model.y, model.ids);
-  const auto calls = [&] { return std::get<int64_t>(step.state().at("process/1/calls")); };
+  const auto calls = [&] { return std::get<int64_t>(step.state().at("process/calls")); };
   EXPECT_EQ(calls(), 3);
   // As it is; as bytes, into what was kept, and that.
   for (int look = 1; look <= 4; ++look) {

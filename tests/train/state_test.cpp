@@ -86,6 +86,25 @@ TEST(StepState, AnotherSetupIsAnErrorThatListsTheDifferences) {
   EXPECT_EQ(momentum.step(), 0);
 }
 
+// What stands in front of the user's transforms then is no part of the list.
+TEST(StepState, OptionsOfAStepDifferByThemselvesAlone) {
+  SmallModel model, other;
+  const auto process = chain(CheckFinite{.policy = NonFinite::stop}, clips());
+  Step plain = record(model.cost(), model.vars, process, Adam{});
+  plain(model.x, model.y, model.ids);
+  Step scaled = record(other.cost(), other.vars, chain(CheckFinite{}, clips()), Adam{},
+                       {.loss_scale = LossScale{}});
+  try {
+    scaled.load_state(plain.state());
+    FAIL();
+  } catch (const InvalidArgument& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("missing: 'settings/loss_scale/initial'"), std::string::npos) << text;
+    EXPECT_NE(text.find("process/0/policy': 'skip' here, 'stop' saved"), std::string::npos) << text;
+    EXPECT_EQ(text.find("process"), text.rfind("process")) << text;
+  }
+}
+
 TEST(StepState, SettingsMayDifferOnRequest) {
   SmallModel model, other;
   Step step = record(model.cost(), model.vars, clips(), Adam{.learning_rate = 0.1});

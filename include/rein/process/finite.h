@@ -17,6 +17,7 @@ enum class NonFinite : uint8_t {
   skip,       // neither parameters nor what the rule remembers change, its count included
   stop        // NonFiniteError, before anything is changed
 };
+std::string_view to_string(NonFinite policy);
 
 /// Looks at the loss and all gradients. Whatever the policy, `StepInfo` says that they were not
 /// finite and names the first variable. Costs the pass over memory that takes their norms, which
