@@ -117,7 +117,8 @@ void resume(const Checkpoint& checkpoint, const TrainSettings& settings, int64_t
     if (option.part_of_the_result && saved != now)
       throw UsageError(
           fmt::format("{}: {} was trained with {}, not {}; leave it as it was, or "
-                      "begin a new run ('rein train --help' says at --resume what may change)",
+                      "begin a new run with its weights by --from ('rein train --help' says at "
+                      "--resume what may change)",
                       option.key, checkpoint.file, saved, now));
   }
   if (steps_an_epoch != checkpoint.steps_an_epoch)

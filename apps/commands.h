@@ -27,6 +27,7 @@ struct TrainRequest {
   std::filesystem::path out;               // empty: the next free number under runs/
   bool force = false;                      // replace a run that is there
   std::optional<Checkpoint> checkpoint{};  // to go on from, in the folder of its run
+  std::filesystem::path from;              // a run whose weights are the first; empty: random ones
   std::filesystem::path log;               // a line of JSON for every step; empty: none
 };
 int train(TrainRequest request);

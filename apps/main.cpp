@@ -13,6 +13,7 @@
 #include "names.h"
 #include "rein/base/error.h"
 #include "rein/base/text.h"
+#include "run_folder.h"
 #include "usage_error.h"
 #include "version.h"
 
@@ -52,6 +53,12 @@ struct TrainArguments {
     return settings;
   }
 };
+
+// Before anything was given.
+TrainSettings first_settings(const TrainRequest& request) {
+  if (request.checkpoint) return request.checkpoint->settings;
+  return request.from.empty() ? TrainSettings{} : RunFolder::open(request.from).settings();
+}
 
 // The whole command line, once parsed.
 struct Arguments {
@@ -100,6 +107,12 @@ void add_train(CLI::App& app, Arguments& a) {
               fmt::join(that_may_change(), ", ")))
       ->type_name("RUN")
       ->excludes(out);
+  train
+      ->add_option("--from", a.train.from,
+                   "begin a run with the weights of another, and its settings but for those that "
+                   "are given")
+      ->type_name("RUN")
+      ->excludes("--resume");
   train->add_option("--log", a.train.log, "append a line of JSON for every step")
       ->type_name("FILE");
   train->footer(list_of_names());
@@ -295,8 +308,7 @@ int run(int argc, char** argv) {
   if (command.get_name() == "train") {
     if (std::filesystem::is_directory(a.resume)) a.resume /= "checkpoint.safetensors";
     if (!a.resume.empty()) a.train.checkpoint = read_checkpoint(a.resume);
-    a.train.settings = a.train_arguments.resolve(a.train.checkpoint ? a.train.checkpoint->settings
-                                                                    : TrainSettings{});
+    a.train.settings = a.train_arguments.resolve(first_settings(a.train));
     return train(std::move(a.train));
   }
   if (command.get_name() == "eval") return eval(a.eval);

@@ -18,9 +18,17 @@ RowLstm::RowLstm(Variables& variables, const TrainSettings& s)
              .step_clip = {.gates = or_none(s.error_clip)}}),
       out_(variables, "out", s.hidden, kClasses) {}
 
+Value RowLstm::rows(Value images) const {
+  return in_(reshape(transpose(images, {1, 0, 2}), {-1, kColumns}));
+}
+
+SequenceReport RowLstm::inspect(Value images) const {
+  const Value x = rows(images);
+  return rein::inspect(cell_, reshape(x, {kRows, images.shape()[0], x.shape()[1]}));
+}
+
 Value RowLstm::logits(Value images) const {
-  const Value rows = in_(reshape(transpose(images, {1, 0, 2}), {-1, kColumns}));
-  const Unrolled unrolled = static_rnn(cell_, split(rows, kRows, {.axis = 0}));
+  const Unrolled unrolled = static_rnn(cell_, split(rows(images), kRows, {.axis = 0}));
   return out_(unrolled.outputs.back());
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "rein/nn/cell.h"
+#include "rein/nn/inspect.h"
 #include "rein/nn/linear.h"
 #include "train_settings.h"
 
@@ -17,10 +18,14 @@ class RowLstm {
 
   /// images [batch, kRows, kColumns] -> [batch, kClasses]
   Value logits(Value images) const;
+  /// How gradients come back through the rows; images on a tape.
+  SequenceReport inspect(Value images) const;
   /// Mean cross entropy; labels [batch].
   Value cost(Value images, Value labels) const;
 
  private:
+  Value rows(Value images) const;  // [rows batch, hidden]
+
   Linear in_;
   BasicLSTMCell cell_;
   Linear out_;

@@ -41,6 +41,8 @@ bool RunFolder::holds_run() const {
   return app::exists(settings_file()) || app::exists(metrics_file()) || app::exists(weights_file());
 }
 
+bool RunFolder::has_weights() const { return app::exists(weights_file()); }
+
 RunFolder RunFolder::create(const fs::path& path, bool force) {
   if (path.empty()) return RunFolder(next_free_number());
   RunFolder run(path);
@@ -65,7 +67,7 @@ RunFolder RunFolder::open(const fs::path& path) {
   if (!app::exists(run.settings_file()))
     throw IoError(path.string(), app::exists(path) ? "no run: it holds no settings.toml"
                                                    : "there is no such folder; give that of a run");
-  if (!app::exists(run.weights_file()))
+  if (!run.has_weights())
     throw IoError(path.string(),
                   "holds no model.safetensors: no epoch of this run was finished; train again");
   return run;

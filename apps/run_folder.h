@@ -29,6 +29,7 @@ class RunFolder {
   std::filesystem::path checkpoint_file() const { return path_ / "checkpoint.safetensors"; }
   std::filesystem::path bundle_file() const { return path_ / "diverged.safetensors"; }
 
+  bool has_weights() const;  // an epoch was finished
   /// Throws DataError for settings that make no sense.
   TrainSettings settings() const;
   /// Throws DataError, naming the first, for weights that are not finite: they say nothing.

@@ -18,6 +18,7 @@
 #include "stop_signal.h"
 #include "task.h"
 #include "usage_error.h"
+#include "watch.h"
 
 namespace rein::app {
 namespace {
@@ -62,7 +63,7 @@ StepOptions options_of(const TrainSettings& settings) {
 // A step whose loss or gradients are not finite throws before it changes anything, unless it shall
 // go on: what it was made of goes into a file.
 StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const TrainSettings& settings,
-                  const RunFolder& run) {
+                  const RunFolder& run, const Watch& watch) {
   try {
     const int64_t parts = settings.accumulate;
     for (int64_t i = 0; i + 1 < parts; ++i) step.accumulate_all(part_of(batch, i, parts));
@@ -74,10 +75,14 @@ StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const TrainSetti
                  {settings, step.state(), batch,
                   products.narrow() ? std::optional(unit_of(products)) : std::nullopt});
     throw NonFiniteError(fmt::format(
-        "diverged at step {}: {}\ntry a smaller --learning-rate or another --clip in a new run; "
-        "'rein replay {}' "
-        "says where it began",
-        number, error.what(), run.bundle_file().string()));
+        "diverged at step {}: {}\n{}try a smaller --learning-rate or another --clip{}\n"
+        "'rein replay {}' says where it began",
+        number, error.what(), watch.advice(settings),
+        run.has_weights() ? fmt::format(", as in 'rein train --from {} --clip global:1', which "
+                                        "begins with the last weights that were saved",
+                                        run.path().string())
+                          : " in a new run",
+        run.bundle_file().string()));
   }
 }
 
@@ -108,9 +113,12 @@ int train(TrainRequest request) {
 
   Variables variables{seed};
   const RowLstm model(variables, settings);
+  if (!request.from.empty()) RunFolder::open(request.from).load_weights(variables);
   const auto cost = [&](Value images, Value labels) { return model.cost(images, labels); };
+  Watch watch;
   Step step =
-      record(cost, variables, chain(make_check(settings.non_finite), make_clip(settings.clip)),
+      record(cost, variables,
+             watch.around(chain(make_check(settings.non_finite), make_clip(settings.clip))),
              rule_of(settings, settings.epochs * steps_an_epoch), options_of(settings), Where{});
   Classifier classifier(model, static_cast<int>(settings.threads));
   EpochSummary summary;
@@ -148,7 +156,7 @@ int train(TrainRequest request) {
     const DatasetPtr batches =
         batch(shuffle(examples, seed, epoch), settings.batch_size, {.drop_remainder = true});
     for (int64_t i = step.step() % steps_an_epoch; i < batches->size(); ++i) {
-      const StepInfo info = run_step(step, batches->get(i), settings, run);
+      const StepInfo info = run_step(step, batches->get(i), settings, run, watch);
       summary.add(info);
       if (log) log->append(settings_of(info));
       progress.show(info);
@@ -162,14 +170,17 @@ int train(TrainRequest request) {
         [&] { test = accuracy(classifier.logits(task.test.images), task.test.labels); });
     const EpochSummary whole = std::exchange(summary, {});
     save(epoch);
-    metrics.append(whole.to_json(epoch, settings.batch_size, test));
+    watch.look_inside(model, task.test.images);
+    JsonObject told = whole.to_json(epoch, settings.batch_size, test);
+    watch.add_to(told);
+    metrics.append(told);
     progress.clear();
     fmt::print("epoch {}/{}  {}\n", epoch, settings.epochs,
                whole.to_text(settings.batch_size, test));
     std::fflush(stdout);
     if (const int signal = stop.received()) return report_stop(signal, run, step.step());
   }
-  fmt::print("{}\nrun {}\n", to_string(test), run.path().string());
+  fmt::print("{}{}\nrun {}\n", watch.advice(settings), to_string(test), run.path().string());
   return kOk;
 }
 

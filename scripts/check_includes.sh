@@ -14,7 +14,7 @@ BEGIN {
   allow["compute"] = "base tensor kernels compute"
   allow["process"] = "base tensor kernels dist process"
   allow["apply"] = allow["process"] " apply"
-  allow["nn"] = allow["compute"] " nn"
+  allow["nn"] = allow["compute"] " process nn"
   allow["data"] = "base tensor data"
   allow["io"] = "base tensor io"
   allow["dist"] = "base dist"

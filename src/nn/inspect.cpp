@@ -19,6 +19,7 @@ class GateCounts {
     for (size_t g = 0; g < gates.size(); ++g) {
       GateReport& sum = sums_[g];
       sum.name = gates[g].name;
+      sum.is_tanh = gates[g].is_tanh;
       const Tensor wide = gates[g].activation.tensor(where).cast(DType::float64);
       const double closed = gates[g].is_tanh ? -0.9 : 0.1;
       for (double v : wide.flat<double>()) {
@@ -86,11 +87,6 @@ double norm_of(const Tensor& tensor) {
 
 }  // namespace
 
-double GradientByLag::factor() const {
-  if (by_lag.size() < 2) return 1;
-  return std::pow(by_lag.back() / by_lag.front(), 1 / static_cast<double>(by_lag.size() - 1));
-}
-
 SequenceReport inspect(const RNNCell& cell, Value x, InspectOptions options, Where where) {
   if (!x.graph().eager())
     throw InvalidArgument("inspect", "the input must be on a tape, not in a recording", where);
@@ -120,19 +116,6 @@ SequenceReport inspect(const RNNCell& cell, Value x, InspectOptions options, Whe
     report.states.push_back(std::move(one));
   }
   return report;
-}
-
-std::string to_string(const SequenceReport& report) {
-  std::string text;
-  for (const GradientByLag& s : report.states) {
-    const size_t last = s.by_lag.size() - 1;
-    text += fmt::format("{}: {:.2g} of the gradient after {} steps, {:.3g} times a step\n", s.state,
-                        s.by_lag[last], last, s.factor());
-  }
-  for (const GateReport& g : report.gates)
-    text += fmt::format("gate {}: mean {:.2g}, {:.0f} % closed, {:.0f} % open\n", g.name, g.mean,
-                        100 * g.closed, 100 * g.open);
-  return text;
 }
 
 }  // namespace rein

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 namespace rein {
 namespace {
@@ -181,6 +182,50 @@ void on_variables(const MonitorReport& r, const ClipAdvisor& rules, std::vector<
   if (most) all.push_back(on_update(*most));
 }
 
+// ---------------------------------------------------------------- inside the sequence
+
+// By the state through which most of the gradient comes back.
+void on_lags(const SequenceReport& s, const ClipAdvisor& rules, std::vector<Advice>& all) {
+  const auto kept = [](const GradientByLag& state) { return state.by_lag.back(); };
+  const auto bad = std::ranges::find_if_not(
+      s.states, [&](const auto& state) { return std::isfinite(kept(state)); });
+  const auto most = bad != s.states.end() ? bad : std::ranges::max_element(s.states, {}, kept);
+  if (most == s.states.end() || most->by_lag.size() < 2) return;
+  const size_t steps = most->by_lag.size() - 1;
+  const bool vanishes = kept(*most) <= rules.vanishes;
+  if (!vanishes && kept(*most) < rules.explodes) return;
+  const std::string seen = fmt::format("{:.2g} of the gradient is left after {} time steps ({:.3g} "
+                                       "times a step, through '{}')",
+                                       kept(*most), steps, most->factor(), most->state);
+  all.push_back(
+      {.kind = vanishes ? AdviceKind::vanishing : AdviceKind::exploding,
+       .text = seen + (vanishes ? ": the first ones teach nothing, and no clip mends that. Begin "
+                                  "with a larger forget_bias, or shorten the sequence."
+                                : ": it explodes on its way back. Clip the global norm, or at "
+                                  "every time step (StepClip), and lower the learning rate."),
+       .evidence = {{"kept", kept(*most)},
+                    {"time_steps", static_cast<double>(steps)},
+                    {"factor", most->factor()}}});
+}
+
+void on_gates(const SequenceReport& s, const ClipAdvisor& rules, std::vector<Advice>& all) {
+  for (const GateReport& gate : s.gates) {
+    const double share = gate.is_tanh ? gate.closed + gate.open : gate.closed;
+    if (!(share >= rules.closes)) continue;
+    all.push_back({.kind = AdviceKind::closed_gate,
+                   .text = fmt::format("{} of the activations of gate '{}' {}", percent(share),
+                                       gate.name,
+                                       gate.is_tanh
+                                           ? "are at -1 or 1, where their gradient is gone. Scale "
+                                             "the inputs down, or lower the learning rate."
+                                           : "are closed: neither numbers nor gradients come "
+                                             "through. Lower the learning rate, or begin with "
+                                             "another bias."),
+                   .variable = gate.name,
+                   .evidence = {{"share", share}, {"mean", gate.mean}}});
+  }
+}
+
 }  // namespace
 
 double round_limit(double number) {
@@ -216,6 +261,10 @@ std::vector<Advice> ClipAdvisor::advise(const MonitorReport& r) const {
   if (has_tail && acted) all.push_back(on_tail(r));
   if (acted && (!has_tail || r.clip_rate > 0)) all.push_back(on_clip_rate(r, *this));
   on_variables(r, *this, all);
+  if (r.sequence) {
+    on_lags(*r.sequence, *this, all);
+    on_gates(*r.sequence, *this, all);
+  }
   return all;
 }
 

@@ -28,7 +28,9 @@ void Monitor::Record::begin(const Variables& variables) {
   const size_t n = variables.size();
   names.clear();
   for (const auto& entry : variables.layout().entries) names.push_back(entry.name);
-  steps = copied = compared = 0;
+  ++begun;
+  steps = copied = compared = sequence_step = 0;
+  sequence.reset();
   after = Norms(variables);
   before.of_variable.reserve(n);
   const auto window = static_cast<size_t>(options.window);
@@ -125,6 +127,7 @@ class Monitor::Around {
   void find_shards(std::vector<Shards>& found) const { process_.find_shards(found); }
   struct State {
     AnyTransform::State process;
+    int64_t begun = 0;
     template <class Self, class F>
     static void fields(Self& self, F&& f) {
       f("", self.process);
@@ -133,12 +136,17 @@ class Monitor::Around {
   State init(const Variables& variables) const {
     State state{process_.init(variables)};
     record_->begin(variables);
+    state.begun = record_->begun;
     return state;
   }
 
   void update(Gradients& gradients, State& state, const Variables& variables,
               StepInfo& info) const {
     Record& r = *record_;
+    if (state.begun != r.begun)
+      throw InvalidArgument(
+          "Monitor", "it watches another step, which began later; give each step one of its own",
+          Where{});
     if (r.copied) r.compare(variables, gradients.team);
 
     Norms* const outer = std::exchange(info.norms_wanted, &r.before);
@@ -199,6 +207,11 @@ Monitor::Monitor(MonitorOptions options, Where where) {
         fmt::format("every is {}; give a number of steps, or 0 to compare none", options.every),
         where);
   record_ = std::make_shared<Record>(options);
+}
+
+void Monitor::note(SequenceReport sequence) {
+  record_->sequence = std::move(sequence);
+  record_->sequence_step = record_->steps;
 }
 
 AnyTransform Monitor::around(AnyTransform process) const {

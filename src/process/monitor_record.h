@@ -50,6 +50,7 @@ struct Monitor::Record {
 
   MonitorOptions options;
   std::vector<std::string> names;
+  int64_t begun = 0;  // how often: the newest step alone may go on
   int64_t steps = 0;
 
   Norms before;  // of this step: of each variable, as the first transform took them
@@ -73,6 +74,8 @@ struct Monitor::Record {
   int64_t compared = 0;       // the newest step that was
   std::vector<double> moved;  // of blocks: norms of differences ...
   std::vector<double> stood;  // ... and of what they started from
+  std::optional<SequenceReport> sequence;
+  int64_t sequence_step = 0;
 };
 
 }  // namespace rein

@@ -95,6 +95,8 @@ MonitorReport Monitor::report() const {
   report.steps = r.steps;
   report.window = static_cast<int64_t>(s.count());
   report.compared_step = r.compared;
+  report.sequence = r.sequence;
+  report.sequence_step = r.sequence_step;
   if (s.count() == 0) return report;
   report.norm = quantiles_of(s.of(R::kBefore));
   report.clipped_norm = quantiles_of(s.of(R::kAfter));
@@ -165,6 +167,8 @@ std::string to_string(const MonitorReport& report) {
                         report.last_non_finite.empty()
                             ? ""
                             : fmt::format(", the newest in '{}'", report.last_non_finite));
+  if (report.sequence)
+    text += fmt::format("after {} steps:\n{}", report.sequence_step, to_string(*report.sequence));
   return text;
 }
 

@@ -147,6 +147,44 @@ TEST(Resume, InAnotherPrecisionIsARunThatChangesItOnItsWay) {
   }
 }
 
+// Of the old run it takes weights and settings, and leaves it as it was.
+TEST(From, ANewRunBeginsWithTheWeightsOfAnother) {
+  TemporaryFolder folder;
+  ASSERT_EQ(train(folder, {"--limit", "64", "--epochs", "1", "--clip", "value:1", "--schedule",
+                           "cosine", "--out", "r"})
+                .code,
+            0);
+  const std::string old = weights(folder, "r");
+  // Too small a step to move a float.
+  const Finished f = rein(folder, {"train", "--from", "r", "--clip", "global:1", "--learning-rate",
+                                   "1e-30", "--out", "s"});
+  ASSERT_EQ(f.code, 0) << f.err;
+  const TensorFile before = read_safetensors(folder / "r/model.safetensors"),
+                   after = read_safetensors(folder / "s/model.safetensors");
+  ASSERT_EQ(before.tensors.size(), after.tensors.size());
+  for (size_t i = 0; i < before.tensors.size(); ++i)
+    EXPECT_TRUE(std::ranges::equal(before.tensors[i].tensor.flat<float>(),
+                                   after.tensors[i].tensor.flat<float>()))
+        << before.tensors[i].name;
+  EXPECT_EQ(metrics(folder, "s").back()["step"], 4);  // its own count
+  const std::string settings = read_bytes(folder / "s/settings.toml");
+  for (const char* line : {"clip = 'global:1'", "hidden = 8", "schedule = 'cosine'", "limit = 64"})
+    EXPECT_TRUE(contains(settings, line)) << settings;
+  EXPECT_EQ(weights(folder, "r"), old);
+
+  const auto error = [&](const Arguments& more, int code) {
+    const Finished bad = rein(folder, Arguments{"train", "--out", "t", "--from"} + more);
+    EXPECT_EQ(bad.code, code) << bad.err;
+    EXPECT_FALSE(std::filesystem::exists(folder / "t"));
+    return bad.err;
+  };
+  EXPECT_TRUE(contains(error({"nowhere"}, 5), "nowhere: there is no such folder"));
+  EXPECT_TRUE(contains(error({"r", "--hidden", "9"}, 3), "r/model.safetensors"));
+  EXPECT_TRUE(contains(error({"r", "--resume", "r"}, 2), "--resume"));
+  std::filesystem::remove(folder / "r/model.safetensors");
+  EXPECT_TRUE(contains(error({"r"}, 5), "holds no model.safetensors"));
+}
+
 TEST(Resume, WhatDoesNotFitIsAnErrorAndChangesNothing) {
   TemporaryFolder folder;
   ASSERT_EQ(train(folder, {"--limit", "64", "--epochs", "1", "--out", "r"}).code, 0);
@@ -163,7 +201,8 @@ TEST(Resume, WhatDoesNotFitIsAnErrorAndChangesNothing) {
   EXPECT_TRUE(
       contains(error({"--epochs", "2", "--hidden", "9"}, 2),
                "hidden: r/checkpoint.safetensors was trained with 8, not 9; leave it as it was, "
-               "or begin a new run ('rein train --help' says at --resume what may"));
+               "or begin a new run with its weights by --from ('rein train --help' says at "
+               "--resume what may change)"));
   EXPECT_TRUE(contains(error({"--epochs", "2", "--clip", "none"}, 2),
                        "clip: r/checkpoint.safetensors was trained with global:5, not none"));
   EXPECT_TRUE(contains(error({"--out", "other"}, 2), "--out"));

@@ -219,6 +219,50 @@ TEST(Run, DivergenceNamesTheVariableAndKeepsTheLastGoodWeights) {
   EXPECT_TRUE(contains(replayed.out, "op ") && contains(replayed.out, "layer '")) << replayed.out;
 }
 
+TEST(Run, DivergenceLaterSaysHowToGoOnWithTheLastWeights) {
+  TemporaryFolder folder;
+  const Finished diverged =
+      train(folder, {"--limit", "640", "--epochs", "2", "--clip", "none", "--schedule",
+                     "exponential:decay_rate=1e41,decay_steps=40,staircase=true", "--out", "r"});
+  EXPECT_EQ(diverged.code, 4) << diverged.err;
+  EXPECT_TRUE(contains(diverged.err, "as in 'rein train --from r --clip global:1'"))
+      << diverged.err;
+  EXPECT_TRUE(contains(diverged.err, "\nadvice: p50 ")) << diverged.err;
+  EXPECT_EQ(rein(folder, {"train", "--from", "r", "--clip", "global:1", "--schedule", "constant",
+                          "--out", "s"})
+                .code,
+            0);
+}
+
+TEST(Run, SaysWhatToSetAndHowGradientsComeBack) {
+  TemporaryFolder folder;
+  const auto advice = [&](const std::string& clip) {
+    const Finished f = train(
+        folder, {"--limit", "640", "--epochs", "2", "--clip", clip, "--out", "r", "--force"});
+    EXPECT_EQ(f.code, 0) << f.err;
+    std::string found;
+    for (const std::string& line : lines(f.out))
+      if (line.starts_with("advice: ")) found += line + "\n";
+    return found;
+  };
+  const std::string often = advice("global:0.001");
+  EXPECT_TRUE(contains(often, "you clip 100 % of steps to 0.001")) << often;
+  const size_t flag = often.find("(--clip global:");
+  ASSERT_NE(flag, std::string::npos) << often;
+  const double limit = std::stod(often.substr(flag + 15));
+  const json m = last_metrics(folder / "r");
+  EXPECT_GT(limit, m["gradient_norm"].get<double>() / 10);
+  EXPECT_LE(limit, 2 * m["gradient_norm_max"].get<double>());
+  for (const char* key : {"gradient_by_lag_c", "gradient_by_lag_h"})
+    EXPECT_EQ(m[key].size(), 28u) << key;
+  EXPECT_EQ(m["gradient_by_lag_h"][0], 1);
+  EXPECT_EQ(m["gates_closed"].size(), 4u);
+  EXPECT_EQ(m["gates_open"].size(), 4u);
+  // As a guard of its own is there, it needs no other.
+  EXPECT_FALSE(contains(advice("global:1000"), "none of"));
+  EXPECT_TRUE(contains(advice("none"), "none of"));
+}
+
 TEST(Run, ALossScaleHidesNoDivergence) {
   TemporaryFolder folder;
   const Finished diverged = train(

@@ -418,6 +418,38 @@ TEST(Monitor, RefusesOptionsThatMakeNoSense) {
   EXPECT_EQ(Monitor().report().steps, 0);
 }
 
+TEST(Monitor, KeepsTheNewestReportOfTheSequenceUntilItBeginsAnew) {
+  Monitor monitor;
+  {
+    Steps steps(monitor.around(ClipByGlobalNorm{.clip_norm = 1}));
+    monitor.note({{{"h", {1, 0.5}}}, {}});
+    steps.run({3, 4}, 12), steps.run({3, 4}, 12);
+    monitor.note({{{"h", {1, 0.25}}}, {{"f", false, 0.5, 0.1, 0.2}}});
+    steps.run({3, 4}, 12);
+  }
+  const MonitorReport report = monitor.report();
+  EXPECT_EQ(report.sequence_step, 2);
+  EXPECT_EQ(report.sequence.value().states.at(0).by_lag, (std::vector{1, 0.25}));
+  EXPECT_NE(to_string(report).find("after 2 steps:\n"
+                                   "h: 0.25 of the gradient after 1 steps, 0.25 times a step\n"
+                                   "gate f: mean 0.5, 10 % closed, 20 % open\n"),
+            std::string::npos)
+      << to_string(report);
+  Steps steps(monitor.around(ClipByGlobalNorm{.clip_norm = 1}));
+  EXPECT_FALSE(monitor.report().sequence);
+}
+
+TEST(Monitor, RefusesToWatchTwoStepsAtATime) {
+  Monitor monitor;
+  Steps first(monitor.around(ClipByGlobalNorm{.clip_norm = 1}));
+  first.run({3, 4}, 12);
+  Steps second(monitor.around(ClipByGlobalNorm{.clip_norm = 1}));
+  second.run({3, 4}, 12);
+  EXPECT_THROW(first.run({3, 4}, 12), InvalidArgument);
+  second.run({3, 4}, 12);
+  EXPECT_EQ(monitor.report().steps, 2);
+}
+
 TEST(Monitor, PrintsATable) {
   Monitor monitor({.every = 0});
   Steps steps(monitor.around(ClipByGlobalNorm{.clip_norm = 6.5}));

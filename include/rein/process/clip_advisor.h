@@ -24,7 +24,10 @@ enum class AdviceKind : uint8_t {
   clips_always,       // the limit works as a learning rate
   dominant_variable,  // one variable makes the global norm
   idle_variable,      // one never had a gradient
-  large_update        // steps are large beside what they move
+  large_update,       // steps are large beside what they move
+  vanishing,          // of the gradient hardly anything reaches the first time steps
+  exploding,          // it grows on its way back through time
+  closed_gate         // a gate lets nothing through, or a tanh is at its ends
 };
 
 struct Advice {
@@ -52,6 +55,10 @@ struct ClipAdvisor {
   double growth = 10;     // median norm of the newest quarter / that of the oldest
   double dominant = 0.9;  // share of the global norm^p, of at least three variables
   double large = 0.1;     // length of an update / length of the variable
+  // Of what the monitor was given about the sequence: the gradient's part that reaches the first
+  // time step, and the share of closed activations.
+  double vanishes = 1e-6, explodes = 100;
+  double closes = 0.9;
 
   /// Of most importance first. There is always exactly one on how often clips act, unless there are
   /// too few steps, no gradients, or none that was not skipped.

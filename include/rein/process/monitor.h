@@ -36,8 +36,9 @@ struct MonitorOptions {
 ///
 /// Memory: 16 window + 128 bytes a variable and a copy of the parameters unless `every`
 /// is 0. Nothing is allocated after the first comparison. A handle: copies watch together. One
-/// monitor belongs to one Step, which empties it when it begins. It is no part of what is saved of
-/// a step, which can be loaded with one or without.
+/// monitor belongs to one Step, which empties it when it begins; a step that goes on after another
+/// has begun with its monitor is an InvalidArgument. It is no part of what is saved of a step, which
+/// can be loaded with one or without.
 class Monitor {
  public:
   /// Throws InvalidArgument for options that make no sense.
@@ -46,6 +47,15 @@ class Monitor {
   class Around;
   /// The transform with this monitor around it.
   AnyTransform around(AnyTransform process) const;
+
+  /// What goes on inside the sequence, to be reported and judged with the norms, in place of what
+  /// was given before. Every few hundred steps, for `inspect` runs the cell step by step:
+  ///
+  ///     if (info.step % 500 == 0) {
+  ///       GradientTape tape;
+  ///       monitor.note(inspect(cell, tape.input(x)));
+  ///     }
+  void note(SequenceReport sequence);
 
   /// What is known up to now. Sorts: not for every step.
   MonitorReport report() const;

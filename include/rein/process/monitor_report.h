@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "rein/process/sequence_report.h"
+
 namespace rein {
 
 /// Of n numbers in rising order the q-quantile lies at q (n - 1), between two of them in
@@ -48,9 +50,11 @@ struct MonitorReport {
   std::string last_non_finite{};
   int64_t compared_step = 0;                // the newest whose update was measured; 0: none yet
   std::vector<VariableReport> variables{};  // in their order
+  std::optional<SequenceReport> sequence{};  // the newest that the monitor was given
+  int64_t sequence_step = 0;                 // how many steps there were then
 };
 
-/// A table to read: a line for the whole, and one for each variable.
+/// A table to read: a line for the whole, one for each variable, and those of the sequence.
 std::string to_string(const MonitorReport& report);
 
 }  // namespace rein

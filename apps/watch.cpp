@@ -1,0 +1,55 @@
+#include "watch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "rein/compute/tape.h"
+#include "rein/process/clip_advisor.h"
+
+namespace rein::app {
+namespace {
+
+constexpr int64_t kImages = 64;  // inside of which it looks
+
+// There is a limit, and it has not acted: a larger one is no news.
+bool is_guarded(const Advice& advice, const TrainSettings& settings) {
+  return advice.kind == AdviceKind::never_clips && settings.clip != "none";
+}
+
+}  // namespace
+
+void Watch::look_inside(const RowLstm& model, const Tensor& images) {
+  Shape some = images.shape();
+  some[0] = std::min(some[0], kImages);
+  GradientTape tape;
+  monitor_.note(model.inspect(tape.input(images.piece(0, some))));
+}
+
+void Watch::add_to(JsonObject& metrics) const {
+  const MonitorReport report = monitor_.report();
+  if (!report.sequence) return;
+  for (const GradientByLag& state : report.sequence->states)
+    metrics.emplace_back(state.state == "c" ? "gradient_by_lag_c" : "gradient_by_lag_h",
+                         state.by_lag);
+  std::vector<double> closed, open;  // i, j, f, o
+  for (const GateReport& gate : report.sequence->gates) {
+    closed.push_back(gate.closed);
+    open.push_back(gate.open);
+  }
+  metrics.emplace_back("gates_closed", closed);
+  metrics.emplace_back("gates_open", open);
+}
+
+std::string Watch::advice(const TrainSettings& settings) const {
+  std::string lines;
+  for (const Advice& advice : ClipAdvisor{}.advise(monitor_.report())) {
+    if (advice.kind == AdviceKind::too_few_steps || is_guarded(advice, settings)) continue;
+    lines += "advice: " + advice.text;
+    if (advice.clip_norm) lines += fmt::format(" (--clip global:{:.3g})", *advice.clip_norm);
+    lines += '\n';
+  }
+  return lines;
+}
+
+}  // namespace rein::app
