@@ -53,4 +53,11 @@ double measure_monitor(const Variables& variables, int threads) {
   return 1e3 * (of_watched.least() - of_alone.least()) / static_cast<double>(options.every);
 }
 
+double measure_inspect(const StepNetwork& network, const Tensor& input, int threads) {
+  ThreadTeam team(threads);
+  Times times;
+  for (int i = 0; i < 3; ++i) times.measure([&] { network.inspect(input, team); });
+  return 1e3 * times.least();
+}
+
 }  // namespace rein::app

@@ -40,8 +40,18 @@ StepNetwork::StepNetwork(const StepShape& s, DType type)
     table_ = vars_.add("embedding", {s.vocabulary, s.inputs}, random_uniform(-0.1, 0.1));
 }
 
+Value StepNetwork::read(const Value& input) const {
+  return table_ ? gather(*table_, input) : input;
+}
+
+SequenceReport StepNetwork::inspect(const Tensor& input, ThreadTeam& team) const {
+  if (!cell_) return {};
+  GradientTape tape({.team = &team});
+  return rein::inspect(*cell_, read(tape.input(input)));
+}
+
 Value StepNetwork::predict(const Value& input) const {
-  const Value x = table_ ? gather(*table_, input) : input;
+  const Value x = read(input);
   if (hidden_) return out_(tanh((*hidden_)(x)));
   const Value zero = x.graph().constant(Tensor({x.shape()[1], shape_.units}, vars_.dtype()));
   const auto run = cell_->sequence(x, {Values(static_cast<size_t>(2 * shape_.layers), zero)});

@@ -42,8 +42,11 @@ class StepNetwork {
   /// Clip by the global norm, or of each example by its own; Adam.
   Step step(int threads, StepWay way = StepWay::mean, ProductOptions products = {});
   Variables& variables() { return vars_; }
+  /// What a Monitor is given of the inside of the layers.
+  SequenceReport inspect(const Tensor& input, ThreadTeam& team) const;
 
  private:
+  Value read(const Value& input) const;     // [steps, batch, inputs]
   Value predict(const Value& input) const;  // [steps, batch, outputs], or of the last [batch, ...]
 
   StepShape shape_;

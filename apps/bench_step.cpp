@@ -139,7 +139,10 @@ StepBench bench_step(const StepBenchSettings& settings) {
   result.peak_mb = peak_megabytes();
   result.allocations = allocations;
   result.start_ms = start_ms;
-  if (settings.monitor) result.monitor_ms = measure_monitor(network.variables(), threads);
+  if (settings.monitor) {
+    result.monitor_ms = measure_monitor(network.variables(), threads);
+    result.inspect_ms = measure_inspect(network, draw_inputs(shape), threads);
+  }
   for (const OpTime& time : step.op_times())
     result.phases.push_back({std::string(time.name), 1e3 * time.seconds / kBurst});
   return result;
@@ -150,9 +153,10 @@ std::string as_json(const StepBench& r) {
   for (const Phase& p : r.phases)
     phases += fmt::format(R"({}"{}": {:.4f})", phases.empty() ? "" : ", ", p.name, p.ms);
   const std::string monitor =
-      r.monitor_ms ? fmt::format(R"("monitor_ms": {:.4f}, "monitor_share": {:.5f}, )",
-                                 *r.monitor_ms, *r.monitor_ms / r.ms_min)
-                   : "";
+      r.monitor_ms
+          ? fmt::format(R"("monitor_ms": {:.4f}, "monitor_share": {:.5f}, "inspect_ms": {:.3f}, )",
+                        *r.monitor_ms, *r.monitor_ms / r.ms_min, *r.inspect_ms)
+          : "";
   const std::string unit =
       r.products.narrow() ? fmt::format(R"("{}")", to_string(unit_of(r.products))) : "null";
   return fmt::format(

@@ -18,7 +18,8 @@ struct StepBenchSettings {
   ProductOptions products{};
   int threads = 0;  // 0: all
   double seconds = 4;
-  bool monitor = false;  // measure the cost of a Monitor too, in some 400 more rounds of clips
+  // Measure the cost of a Monitor too, in some 400 more rounds of clips, and of `inspect`.
+  bool monitor = false;
   int callers = 1;  // threads that each train a network of their own meanwhile, this one included
 };
 
@@ -41,9 +42,10 @@ struct StepBench {
   double peak_mb = 0;                               // resident memory of the process
   double start_ms =
       0;  // processor time from the start of the process to the end of step 1, but for data
-  int64_t allocations = 0;             // calls of operator new in a step, once warm
-  std::optional<double> monitor_ms{};  // what a Monitor adds to a step, where that was asked for
-  std::vector<Phase> phases;           // in the order of a step
+  int64_t allocations = 0;  // calls of operator new in a step, once warm
+  // Where that was asked for: what a Monitor adds to a step, and one look inside the sequence.
+  std::optional<double> monitor_ms{}, inspect_ms{};
+  std::vector<Phase> phases;  // in the order of a step
 };
 
 /// The shapes that there are: "seed, charrnn, ...".

@@ -194,9 +194,10 @@ void on_lags(const SequenceReport& s, const ClipAdvisor& rules, std::vector<Advi
   const size_t steps = most->by_lag.size() - 1;
   const bool vanishes = kept(*most) <= rules.vanishes;
   if (!vanishes && kept(*most) < rules.explodes) return;
-  const std::string seen = fmt::format("{:.2g} of the gradient is left after {} time steps ({:.3g} "
-                                       "times a step, through '{}')",
-                                       kept(*most), steps, most->factor(), most->state);
+  const std::string seen = fmt::format(
+      "{:.2g} of the gradient is left after {} time steps ({:.3g} "
+      "times a step, through '{}')",
+      kept(*most), steps, most->factor(), most->state);
   all.push_back(
       {.kind = vanishes ? AdviceKind::vanishing : AdviceKind::exploding,
        .text = seen + (vanishes ? ": the first ones teach nothing, and no clip mends that. Begin "
@@ -212,17 +213,16 @@ void on_gates(const SequenceReport& s, const ClipAdvisor& rules, std::vector<Adv
   for (const GateReport& gate : s.gates) {
     const double share = gate.is_tanh ? gate.closed + gate.open : gate.closed;
     if (!(share >= rules.closes)) continue;
-    all.push_back({.kind = AdviceKind::closed_gate,
-                   .text = fmt::format("{} of the activations of gate '{}' {}", percent(share),
-                                       gate.name,
-                                       gate.is_tanh
-                                           ? "are at -1 or 1, where their gradient is gone. Scale "
-                                             "the inputs down, or lower the learning rate."
-                                           : "are closed: neither numbers nor gradients come "
-                                             "through. Lower the learning rate, or begin with "
-                                             "another bias."),
-                   .variable = gate.name,
-                   .evidence = {{"share", share}, {"mean", gate.mean}}});
+    all.push_back(
+        {.kind = AdviceKind::closed_gate,
+         .text = fmt::format("{} of the activations of gate '{}' {}", percent(share), gate.name,
+                             gate.is_tanh ? "are at -1 or 1, where their gradient is gone. Scale "
+                                            "the inputs down, or lower the learning rate."
+                                          : "are closed: neither numbers nor gradients come "
+                                            "through. Lower the learning rate, or begin with "
+                                            "another bias."),
+         .variable = gate.name,
+         .evidence = {{"share", share}, {"mean", gate.mean}}});
   }
 }
 

@@ -237,8 +237,8 @@ TEST(Run, DivergenceLaterSaysHowToGoOnWithTheLastWeights) {
 TEST(Run, SaysWhatToSetAndHowGradientsComeBack) {
   TemporaryFolder folder;
   const auto advice = [&](const std::string& clip) {
-    const Finished f = train(
-        folder, {"--limit", "640", "--epochs", "2", "--clip", clip, "--out", "r", "--force"});
+    const Finished f =
+        train(folder, {"--limit", "640", "--epochs", "2", "--clip", clip, "--out", "r", "--force"});
     EXPECT_EQ(f.code, 0) << f.err;
     std::string found;
     for (const std::string& line : lines(f.out))

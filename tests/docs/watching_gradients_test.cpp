@@ -34,10 +34,22 @@ TEST(WatchingGradients, ThroughTime) {
   const BasicLSTMCell cell(vars, "lstm", 4, 8);
   const Tensor x({20, 3, 4});
 
-  GradientTape tape;
-  SequenceReport report = inspect(cell, tape.input(x));  // x [steps, batch, input_size]
+  Monitor monitor;
+  const auto cost = [&](Value in) {
+    return reduce_mean(square(static_rnn(cell, unstack(in)).outputs.back()));
+  };
+  Step train = record(cost, vars, monitor.around(ClipByGlobalNorm{.clip_norm = 1}), Adam{});
+  for (int i = 0; i < 500; ++i) {
+    const StepInfo info = train(x);
 
-  EXPECT_EQ(report.states.size(), 2u);
+    if (info.step % 500 == 0) {
+      GradientTape tape;
+      monitor.note(inspect(cell, tape.input(x)));  // x [steps, batch, input_size]
+    }
+  }
+  const MonitorReport report = monitor.report();
+  EXPECT_EQ(report.sequence_step, 500);
+  EXPECT_EQ(report.sequence.value().states.size(), 2u);
 }
 
 }  // namespace

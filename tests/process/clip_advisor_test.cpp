@@ -229,28 +229,36 @@ const Row kRows[] = {
      "rnn/kernel"},
     {"a sequence as it should be",
      [](R& r) {
-       r.sequence = {{{"c", {0.5, 0.01, 1e-4}}, {"h", {1, 1e-3, 0}}},
-                     {{"i", false, 0.5, 0.89, 0}, {"j", true, 0, 0.44, 0.45}, {"f", false, 1, 0, 1}}};
+       r.sequence = {
+           {{"c", {0.5, 0.01, 1e-4}}, {"h", {1, 1e-3, 0}}},
+           {{"i", false, 0.5, 0.89, 0}, {"j", true, 0, 0.44, 0.45}, {"f", false, 1, 0, 1}}};
      },
      {K::clips_outliers},
      0,
      "p50 1.8, p95 4.1, you clip 6 % of steps to 4: the outliers alone. Leave it."},
     {"it vanishes",
-     [](R& r) { r.sequence = {{{"c", {0.5, 1e-3, 2e-7}}, {"h", {1, 1e-3, 0}}}, {}}; },
+     [](R& r) {
+       r.sequence = {{{"c", {0.5, 1e-3, 2e-7}}, {"h", {1, 1e-3, 0}}}, {}};
+     },
      {K::clips_outliers, K::vanishing},
      1,
      "2e-07 of the gradient is left after 2 time steps (0.000632 times a step, through 'c'): the "
-     "first ones teach nothing, and no clip mends that. Begin with a larger forget_bias, or shorten "
+     "first ones teach nothing, and no clip mends that. Begin with a larger forget_bias, or "
+     "shorten "
      "the sequence."},
     {"it explodes",
-     [](R& r) { r.sequence = {{{"c", {0.5, 1, 2}}, {"h", {1, 20, 400}}}, {}}; },
+     [](R& r) {
+       r.sequence = {{{"c", {0.5, 1, 2}}, {"h", {1, 20, 400}}}, {}};
+     },
      {K::clips_outliers, K::exploding},
      1,
      "4e+02 of the gradient is left after 2 time steps (20 times a step, through 'h'): it explodes "
      "on its way back. Clip the global norm, or at every time step (StepClip), and lower the "
      "learning rate."},
     {"beyond all numbers",
-     [](R& r) { r.sequence = {{{"c", {0.5, 1, kNaN}}, {"h", {1, 20, 400}}}, {}}; },
+     [](R& r) {
+       r.sequence = {{{"c", {0.5, 1, kNaN}}, {"h", {1, 20, 400}}}, {}};
+     },
      {K::clips_outliers, K::exploding},
      1,
      "nan of the gradient is left after 2 time steps (nan times a step, through 'c'): it explodes "
@@ -267,7 +275,9 @@ const Row kRows[] = {
      {},
      "i"},
     {"a tanh at its ends",
-     [](R& r) { r.sequence = {{}, {{"j", true, 0.1, 0.5, 0.45}}}; },
+     [](R& r) {
+       r.sequence = {{}, {{"j", true, 0.1, 0.5, 0.45}}};
+     },
      {K::clips_outliers, K::closed_gate},
      1,
      "95 % of the activations of gate 'j' are at -1 or 1, where their gradient is gone. Scale the "

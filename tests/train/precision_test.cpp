@@ -144,9 +144,8 @@ TEST(Precision, OverflowUnderALossScaleSkipsOneStep) {
     EXPECT_FALSE(step(LinearModel::batch(1)).skip);
     auto expected = memory_of(step);
     EXPECT_EQ(expected.at("loss_scale"), "65536");
-    for (const auto& [name, value] : {std::pair{"loss_scale", "32768"},
-                                      {"fine_steps", "0"},
-                                      {"step", "2"}})
+    for (const auto& [name, value] :
+         {std::pair{"loss_scale", "32768"}, {"fine_steps", "0"}, {"step", "2"}})
       expected.at(name) = value;
     EXPECT_TRUE(step(LinearModel::batch(1e34f)).skip);
     EXPECT_EQ(memory_of(step), expected);

@@ -37,8 +37,8 @@ struct MonitorOptions {
 /// Memory: 16 window + 128 bytes a variable and a copy of the parameters unless `every`
 /// is 0. Nothing is allocated after the first comparison. A handle: copies watch together. One
 /// monitor belongs to one Step, which empties it when it begins; a step that goes on after another
-/// has begun with its monitor is an InvalidArgument. It is no part of what is saved of a step, which
-/// can be loaded with one or without.
+/// has begun with its monitor is an InvalidArgument. It is no part of what is saved of a step,
+/// which can be loaded with one or without.
 class Monitor {
  public:
   /// Throws InvalidArgument for options that make no sense.

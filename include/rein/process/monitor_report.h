@@ -48,8 +48,8 @@ struct MonitorReport {
   int64_t skipped_finite = 0;  // those of them that were finite
   // The first variable of the newest step that was not finite; empty if only its loss was not.
   std::string last_non_finite{};
-  int64_t compared_step = 0;                // the newest whose update was measured; 0: none yet
-  std::vector<VariableReport> variables{};  // in their order
+  int64_t compared_step = 0;                 // the newest whose update was measured; 0: none yet
+  std::vector<VariableReport> variables{};   // in their order
   std::optional<SequenceReport> sequence{};  // the newest that the monitor was given
   int64_t sequence_step = 0;                 // how many steps there were then
 };
