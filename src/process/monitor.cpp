@@ -167,7 +167,7 @@ class Monitor::Around {
     info.clipped |= clipped_before;
     info.norms_wanted = outer;
     r.before.leave_with(outer);
-    if (r.options.every > 0 && r.steps % r.options.every == 0 && !info.skip)
+    if (r.options.every > 0 && (r.steps - 1) % r.options.every == 0 && !info.skip)
       r.copy(variables, gradients.team);
   }
 

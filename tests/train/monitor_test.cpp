@@ -53,7 +53,7 @@ TEST(MonitorInAStep, ChangesNoBitAndIsTheSameForAnyNumberOfThreads) {
     const MonitorReport report = monitor.report();
     EXPECT_EQ(report.steps, 12);
     EXPECT_EQ(report.window, 8);
-    EXPECT_EQ(report.compared_step, 10);
+    EXPECT_EQ(report.compared_step, 11);
     std::string bits(6 * sizeof(double), '\0');
     const double numbers[] = {report.norm.p50,
                               report.norm.p95,

@@ -12,7 +12,7 @@ namespace rein {
 
 struct MonitorOptions {
   int64_t window = 256;  // steps that are remembered, at least 1
-  int64_t every = 100;   // an update is measured in each so many steps; 0: never
+  int64_t every = 100;   // an update is measured in the first of each so many steps; 0: never
 };
 
 /// Remembers of the last `window` steps the norm of each variable's gradient before and after the
@@ -31,8 +31,8 @@ struct MonitorOptions {
 /// steps in which something else than the factor of all of them has changed, or if none of them
 /// takes norms (then once, behind them: after is before).
 ///
-/// Every `every` steps it copies the parameters and compares them with what they are one step
-/// later: that is the update-to-weight ratio, whatever the rule.
+/// In the first of every `every` steps it copies the parameters and compares them with what they
+/// are one step later: that is the update-to-weight ratio, whatever the rule.
 ///
 /// Memory: 16 window + 128 bytes a variable and a copy of the parameters unless `every`
 /// is 0. Nothing is allocated after the first comparison. A handle: copies watch together. One
