@@ -109,6 +109,9 @@ void expect_norm(size_t n) {
   const auto x = draw<T>(n);
   const Guarded<T, kSide> guarded(x);
   EXPECT_EQ(sum_of_squares(guarded.data(), n), sum_of_squares(x.data(), n));
+  EXPECT_EQ(largest_size(guarded.data(), n), largest_size(x.data(), n));
+  for (const double p : {3.0, 4.5, 2.3})
+    EXPECT_EQ(sum_of_powers(guarded.data(), n, p, 1), sum_of_powers(x.data(), n, p, 1));
 }
 
 TEST(Tails, OfNorms) {
