@@ -29,7 +29,7 @@ double block_norm(std::span<const float> x) {
 
 double block_norm(std::span<const double> x) {
   const double sum = kernels::sum_of_squares(x.data(), x.size());
-  return keeps_squares(sum) ? std::sqrt(sum) : joint_norm(x);
+  return keeps_powers(sum) ? std::sqrt(sum) : joint_norm(x);
 }
 
 void JointNorm::add(double norm) {

@@ -9,9 +9,9 @@ namespace rein {
 /// Elements whose squares are added up before anything else joins.
 inline constexpr size_t kNormBlock = 16384;
 
-/// Whether a sum of squares of doubles is right: between these none overflowed, and those that
-/// vanished or lost bits do not count.
-inline bool keeps_squares(double sum) { return sum > 1e-280 && sum < 1e300; }
+/// Whether a sum of squares, or of other powers, of doubles is right: between these none
+/// overflowed, and those that vanished or lost bits do not count.
+inline bool keeps_powers(double sum) { return sum > 1e-280 && sum < 1e300; }
 
 /// The norm of at most one block of numbers; not finite exactly when one of them is not.
 double block_norm(std::span<const float> x);

@@ -133,7 +133,7 @@ void slice_norms(const Slicing::Part& part, std::span<const T> array, std::span<
       own[slice] += kernels::sum_of_squares(&x[i], n);
   });
   if constexpr (std::is_same_v<T, double>)
-    if (!std::ranges::all_of(own, keeps_squares)) return scaled_slice_norms(part.slicing, x, own);
+    if (!std::ranges::all_of(own, keeps_powers)) return scaled_slice_norms(part.slicing, x, own);
   for (double& norm : own) norm = std::sqrt(norm);
 }
 template void slice_norms(const Slicing::Part&, std::span<const float>, std::span<double>);
@@ -150,7 +150,7 @@ void join_slice_norms(const Slicing& slicing, std::span<double> norms) {
       for (size_t j = 0; j < n; ++j) sums[j] += norms[at + j] * norms[at + j];
     for (size_t j = 0; j < n; ++j) {
       const size_t slice = from + j;
-      if (keeps_squares(sums[j])) {
+      if (keeps_powers(sums[j])) {
         norms[slice] = std::sqrt(sums[j]);
         continue;
       }

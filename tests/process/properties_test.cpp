@@ -104,7 +104,7 @@ std::vector<Named> norm_clips() {
       {"max change", [](double c) { return MaxChange{.per_variable = 2 * c, .global = c}; }},
       {"all but none", [](double c) { return only("*", ClipByGlobalNorm{.clip_norm = c}); }},
   };
-  for (const double p : {1.0, 1.5, 2.0, 3.0, 4.5, kInf})
+  for (const double p : {1.0, 1.5, 2.0, 2.3, 3.0, 4.5, kInf})
     clips.push_back({"by global norm",
                      [p](double c) { return ClipByGlobalNorm{.clip_norm = c, .norm_type = p}; },
                      p});
