@@ -5,6 +5,7 @@
 #include <limits>
 #include <sstream>
 #include <utility>
+#include <vector>
 
 #include "rein/rein.h"
 
@@ -117,6 +118,108 @@ TEST(GradientProcessing, TransformsOfYourOwn) {
   for (size_t i = 0; i < 12; ++i)
     moved += std::pow(double{after.flat<float>()[i]} - double{before.flat<float>()[i]}, 2);
   EXPECT_NEAR(std::sqrt(moved), 0.1, 1e-6);  // clipped to 1, times 0.1
+}
+
+// The norm of each variable's gradient is at most `growth` times that of the last step.
+struct LimitGrowth {
+  static constexpr std::string_view name = "LimitGrowth";
+  double growth = 2;
+  template <class Self, class F>
+  static void fields(Self& self, F&& f) {
+    f("growth", self.growth);
+  }
+
+  struct State {
+    std::vector<double> last;  // the norm of each variable, 0 before its first gradient
+    Norms norms;               // of this step
+    template <class Self, class F>
+    static void fields(Self& self, F&& f) {
+      f("last", self.last);  // what outlives a step
+    }
+  };
+
+  State init(const Variables& variables) const {
+    if (!(growth >= 1)) throw InvalidArgument(name, "growth must be a number from 1 on", Where{});
+    return {.last = std::vector<double>(variables.size()), .norms = Norms(variables)};
+  }
+
+  void update(Gradients& gradients, State& state, const Variables&, StepInfo& info) const {
+    state.norms.take(gradients);
+    state.norms.report_non_finite(gradients, info);
+    for (size_t i = 0; i < gradients.size(); ++i) {
+      double& norm = state.norms.of_variable[i];
+      const double limit = growth * state.last[i];
+      if (gradients.kind(i) == Gradients::Kind::absent) continue;
+      if (limit == 0 || !std::isfinite(norm) || norm <= limit) continue;
+      visit_float(gradients.dtype(), [&](auto zero) {
+        using T = decltype(zero);
+        for (T& x : gradients.stored<T>(i)) x = static_cast<T>(x * (limit / norm));
+      });
+      norm = limit;
+      info.clipped = true;
+    }
+  }
+
+  void remember(State& state) const {
+    for (size_t i = 0; i < state.last.size(); ++i)
+      if (const double norm = state.norms.of_variable[i]; norm > 0 && std::isfinite(norm))
+        state.last[i] = norm;
+  }
+
+  bool may_refuse() const { return false; }
+};
+
+TEST(GradientProcessing, ATransformThatRemembers) {
+  struct Training {
+    explicit Training(double growth)
+        : step(record([this](Value x, Value y) { return model.cost(x, y); }, model.vars,
+                      chain(MeasureNorm{}, LimitGrowth{growth}, MeasureNorm{},
+                            [this](Gradients&, const Variables&, StepInfo& i) { i.skip = skips; }),
+                      GradientDescent{.learning_rate = 1e-6})) {}
+    StepInfo train(float size) {
+      Tensor y = model.y.clone();
+      for (float& v : y.flat<float>()) v *= size;
+      return step(model.x, y);
+    }
+    Model model;
+    bool skips = false;
+    Step step;
+  };
+  Training one(1.5);
+  const StepInfo first = one.train(1);
+  EXPECT_FALSE(first.clipped);
+  one.skips = true;  // is forgotten
+  EXPECT_TRUE(one.train(10).clipped);
+  one.skips = false;
+  const StepInfo second = one.train(10);
+  EXPECT_GT(second.norm, 9 * first.norm);
+  EXPECT_NEAR(second.clipped_norm, 1.5 * first.norm, 1e-6 * first.norm);  // rounding to float
+
+  const StateDict saved = one.step.state();
+  EXPECT_EQ(std::get<Tensor>(saved.at("process/1/last")).shape(), (Shape{2}));
+  EXPECT_EQ(std::get<double>(saved.at("settings/process/1/growth")), 1.5);
+  Training other(1.5);
+  other.step.load_state(saved);
+  EXPECT_NEAR(other.train(10).clipped_norm, 1.5 * 1.5 * first.norm, 1e-6 * first.norm);
+  EXPECT_THROW(Training(3).step.load_state(saved), InvalidArgument);
+
+  // An infinite gradient stays as it is and is not remembered; an absent one stays absent.
+  Variables vars;
+  for (const char* name : {"a", "b"}) vars.add(name, {2}, zeros());
+  const LimitGrowth limit{.growth = 1};
+  LimitGrowth::State state = limit.init(vars);
+  Gradients gradients(vars);
+  const float kInf = std::numeric_limits<float>::infinity();
+  for (const auto& [x, expected] : {std::pair{5.F, 5.F}, {kInf, kInf}, {10.F, 5.F}}) {
+    gradients.set(0, Tensor::of<float>({2}, {x, 0}));
+    StepInfo info;
+    limit.update(gradients, state, vars, info);
+    EXPECT_EQ(info.finite, x < kInf);
+    limit.remember(state);
+    EXPECT_EQ(gradients.get(0).dense().flat<float>()[0], expected);
+    EXPECT_FALSE(gradients.get(1));
+  }
+  EXPECT_THROW(LimitGrowth{.growth = 0.5}.init(vars), InvalidArgument);
 }
 
 TEST(GradientProcessing, LimitsAndGroups) {
