@@ -28,5 +28,12 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/rein-config.cmake
 # Relative, so that the installed tree may be moved, or installed under another --prefix.
 file(RELATIVE_PATH rein_prefix_from_pkgconfig
      ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
-configure_file(${CMAKE_CURRENT_LIST_DIR}/rein.pc.in rein.pc @ONLY)
-install(FILES ${CMAKE_CURRENT_BINARY_DIR}/rein.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+set(rein_packages rein)
+if(TARGET rein_io)
+  list(APPEND rein_packages rein_io)
+endif()
+foreach(package ${rein_packages})
+  configure_file(${CMAKE_CURRENT_LIST_DIR}/${package}.pc.in ${package}.pc @ONLY)
+  install(FILES ${CMAKE_CURRENT_BINARY_DIR}/${package}.pc
+          DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endforeach()
