@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <sstream>
 #include <utility>
 #include <vector>
@@ -41,6 +42,19 @@ TEST(GradientProcessing, InsideTheSequence) {
   // The forget gate is sigmoid(1): cells of 100 would be at 73.
   const auto [outputs, last, state] = cell.sequence(x, {{cells, h}});
   for (float c : state.values[0].tensor().flat<float>()) EXPECT_EQ(c, 50);
+}
+
+TEST(GradientProcessing, CellsOnTopOfEachOther) {
+  Variables vars{Seed{1}};
+  const BasicLSTMCellOptions clipped{.step_clip = {.state = 30}};
+  const MultiRNNCell stack{{std::make_shared<BasicLSTMCell>(vars, "lstm_0", 28, 128, clipped),
+                            std::make_shared<BasicLSTMCell>(vars, "lstm_1", 128, 64, clipped)}};
+  GradientTape tape;
+  const std::vector<Value> steps(3, tape.input(Tensor({5, 28})));
+  auto [outputs, state] = static_rnn(stack, steps);  // outputs of the uppermost, states of all
+  EXPECT_EQ(outputs.back().spec().shape, (Shape{5, 64}));
+  EXPECT_EQ(state.values.size(), 4u);
+  EXPECT_EQ(stack.state_names()[2], "cell_1/c");
 }
 
 TEST(GradientProcessing, TheFourWaysToTrain) {
