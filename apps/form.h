@@ -52,6 +52,7 @@ namespace detail {
 struct FieldSetter {
   std::string_view key, text;
   std::vector<std::string> names{};
+  std::string wish{};  // what it would have to be
   bool found = false, fine = false;
 
   // A limit is a struct whose `value` is meant.
@@ -65,6 +66,7 @@ struct FieldSetter {
       if (names.back() != key) return;
       found = true;
       fine = read(x);
+      wish = wish_of<T>();
     }
   }
   template <class T>
@@ -98,14 +100,35 @@ struct FieldSetter {
   }
   template <class T>
   requires(std::is_enum_v<T>&& requires(T x) { to_string(x); }) bool read(T& x) const {
-    constexpr int kMost = 63;  // none has so many
-    for (int i = 0; i < kMost; ++i) {
-      const std::string found_text(to_string(static_cast<T>(i)));
-      if (found_text != text || found_text == to_string(static_cast<T>(kMost))) continue;
-      x = static_cast<T>(i);
-      return true;
+    const std::vector<std::string> all = names_of<T>();
+    const auto at = std::ranges::find(all, text);
+    if (at == all.end()) return false;
+    x = static_cast<T>(at - all.begin());
+    return true;
+  }
+
+  // Of 0, 1, ...: past the last of an enum come its last name, or its first, again, or "unknown".
+  template <class T>
+  static std::vector<std::string> names_of() {
+    std::vector<std::string> all;
+    for (int i = 0;; ++i) {
+      std::string name(to_string(static_cast<T>(i)));
+      if (name == "unknown" || std::ranges::find(all, name) != all.end()) return all;
+      all.push_back(std::move(name));
     }
-    return false;
+  }
+  template <class T>
+  static std::string wish_of() {
+    if constexpr (std::is_enum_v<T>)
+      return fmt::format("one of {}", fmt::join(names_of<T>(), ", "));
+    else if constexpr (VectorOfNumbers<T>)
+      return "numbers with / between them";
+    else if constexpr (std::same_as<T, bool>)
+      return "true or false";
+    else if constexpr (std::integral<T>)
+      return "a whole number";
+    else
+      return "a number";
   }
 };
 
@@ -122,10 +145,12 @@ void Form::set(std::string_view option, T& target) const {
     visit_fields("", target, setter);
     if (setter.found && setter.fine) continue;
     if (setter.found)
-      throw UsageError(fmt::format("{}: '{}' is no {} of '{}'", option, value, key, name));
+      throw UsageError(
+          fmt::format("{}: '{}' is no {} of '{}'; give {}", option, value, key, name, setter.wish));
     const std::vector<std::string_view> views(setter.names.begin(), setter.names.end());
     throw UsageError(fmt::format("{}: '{}' has no setting '{}'{}\nit has: {}", option, name, key,
-                                 did_you_mean(key, views), fmt::join(setter.names, ", ")));
+                                 did_you_mean(key, views),
+                                 views.empty() ? "none" : fmt::to_string(fmt::join(views, ", "))));
   }
 }
 

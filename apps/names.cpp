@@ -26,6 +26,23 @@ struct NamedClip {
   std::string_view name() const { return form.substr(0, form.find(':')); }
 };
 
+// What `make` makes of a text; what the library refuses of it is an error that names the text.
+template <class F>
+auto checked(std::string_view option, std::string_view text, F make) {
+  try {
+    return make();
+  } catch (const InvalidArgument& e) {
+    throw UsageError(fmt::format("{}: '{}': {}", option, text, e.what()));
+  }
+}
+
+// The same of a transform or a rule, whose settings are looked at when it is about to begin.
+template <class T>
+T begun(std::string_view option, std::string_view text, T made) {
+  checked(option, text, [&] { made.init(Variables{}); });
+  return made;
+}
+
 double number_of(double x) { return x; }
 double number_of(const Threshold& x) { return x.at(StepInfo{.examples = 1}); }
 
@@ -98,10 +115,12 @@ const NamedClip* find_clip(const Form& form) {
 }
 
 AnyTransform one_clip(std::string_view text, std::string_view option) {
+  if (text == "none")
+    throw UsageError(fmt::format("{}: none stands alone; leave it, or the others, away", option));
   const Form form(text);
   const NamedClip* found = find_clip(form);
   if (found != std::end(kClips))
-    if (auto made = found->make(form, option)) return *std::move(made);
+    if (auto made = found->make(form, option)) return begun(option, text, *std::move(made));
   std::vector<std::string_view> names;  // that it may be meant to be
   if (found == std::end(kClips))
     for (const NamedClip& c : kClips) names.push_back(c.name());
@@ -189,7 +208,7 @@ Schedule decay(const Form& form, double rate, int64_t steps) {
   made.*rate_field = rate;
   made.*steps_field = static_cast<std::remove_reference_t<decltype(made.*steps_field)>>(steps);
   form.set("schedule", made);
-  return made;
+  return Schedule(made, Where{});
 }
 
 struct NoSettings {
@@ -284,7 +303,7 @@ bool names_setting(std::string_view text, std::string_view setting) {
 
 AnyRule make_rule(std::string_view text, const Schedule& learning_rate) {
   const Form form = settings_form(text, "optimizer");
-  return row_of(kRules, form.name, "optimizer").make(form, learning_rate);
+  return begun("optimizer", text, row_of(kRules, form.name, "optimizer").make(form, learning_rate));
 }
 
 double usual_learning_rate(std::string_view optimizer) {
@@ -293,8 +312,10 @@ double usual_learning_rate(std::string_view optimizer) {
 
 Schedule make_schedule(std::string_view text, double learning_rate, int64_t steps, int64_t warmup) {
   const Form form = settings_form(text, "schedule");
-  const Schedule schedule = row_of(kSchedules, form.name, "schedule")
-                                .make(form, learning_rate, std::max<int64_t>(1, steps - warmup));
+  const NamedSchedule& row = row_of(kSchedules, form.name, "schedule");
+  const int64_t left = std::max<int64_t>(1, steps - warmup);
+  const Schedule schedule =
+      checked("schedule", text, [&] { return row.make(form, learning_rate, left); });
   return warmup > 0 ? Schedule(Warmup{.steps = warmup, .then = schedule}) : schedule;
 }
 
@@ -302,7 +323,7 @@ AnyTransform make_check(std::string_view text) {
   const Form form = settings_form(text, "non_finite");
   CheckFinite check{.policy = row_of(kPolicies, form.name, "non_finite").policy};
   form.set("non_finite", check);
-  return check;
+  return begun("non_finite", text, AnyTransform(check));
 }
 
 std::optional<Rollback> make_rollback(std::string_view text) {

@@ -79,11 +79,10 @@ TEST(Forms, ClipsInARowAndWithSettings) {
 
 TEST(Forms, EachOptionDoesWhatItSays) {
   TemporaryFolder folder;
-  const auto after = [&](std::vector<std::string> more) {
-    std::vector<std::string> arguments{"--limit",     "32",  "--clip",          "none",
-                                       "--optimizer", "sgd", "--learning-rate", "1"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    log_of(folder, arguments);
+  const auto after = [&](const std::vector<std::string>& more) {
+    log_of(folder, with_last({"--limit", "32", "--clip", "none", "--optimizer", "sgd",
+                              "--learning-rate", "1"},
+                             more));
     return weights(folder);
   };
   const auto plain = after({}), still = after({"--learning-rate", "1e-30"});
@@ -142,6 +141,20 @@ TEST(Forms, BoundsOfValuesMayBothBeNamed) {
             0);
 }
 
+TEST(Forms, EveryNameOfASettingIsTaken) {
+  TemporaryFolder folder;
+  for (const auto& [option, names] :
+       {std::pair{"--clip=norm:1,semantics=", "safe tensorflow keras pytorch optax"},
+        {"--optimizer=adam:form=", "tensorflow keras pytorch optax"},
+        {"--schedule=one_cycle:anneal=", "cosine linear"}}) {
+    std::istringstream in(names);
+    for (std::string name; in >> name;) {
+      const Finished f = train(folder, {option + name, "--out", "r", "--force"});
+      EXPECT_EQ(f.code, 0) << f.err;
+    }
+  }
+}
+
 TEST(Forms, RollbackGoesBackAndThenGivesUp) {
   TemporaryFolder folder;
   const std::vector<std::string> bad{"--limit", "96", "--non-finite", "skip:skip_above=1e-6"};
@@ -169,7 +182,16 @@ TEST(Forms, ErrorsListWhatThereIs) {
   const std::pair<std::vector<std::string>, const char*> rows[] = {
       {{"--clip", "norm:1,axis=1"}, "clip: 'norm' has no setting 'axis'; did you mean 'axes'?"},
       {{"--clip", "norm:1,axis=1"}, "it has: clip_norm, clip_norm/per_sample, axes, semantics"},
-      {{"--clip", "norm:1,semantics=tensor"}, "clip: 'tensor' is no semantics of 'norm'"},
+      {{"--clip", "norm:1,semantics=tensor"},
+       "clip: 'tensor' is no semantics of 'norm'; give one of safe, tensorflow, keras, pytorch, "
+       "optax"},
+      {{"--clip", "norm:1,axes=a"}, "'a' is no axes of 'norm'; give numbers with / between them"},
+      {{"--clip", "value:1+value:1,max=-5"},
+       "clip: 'value:1,max=-5': ClipByValue: the bounds must be numbers, the lower first"},
+      {{"--clip-updates", "global:1,norm_type=0"},
+       "clip_updates: 'global:1,norm_type=0': ClipByGlobalNorm: norm_type is 0; give a number from "
+       "1 on"},
+      {{"--clip", "none+global:1"}, "clip: none stands alone"},
       {{"--clip", "value:1+globl:2"}, "clip: 'globl:2' is none of these"},
       {{"--clip", "global:0.1,clip_norm=0.3"},
        "clip: 'global:0.1,clip_norm=0.3' says in two ways what C is; leave the 0.1 or its setting"},
@@ -181,9 +203,26 @@ TEST(Forms, ErrorsListWhatThereIs) {
        "clip_updates: 'global:' is none of these, with C a positive number:"},
       {{"--optimizer", "adamw:weight_dacay=1"}, "did you mean 'weight_decay'"},
       {{"--optimizer", "adamw:0.1"}, "optimizer: 'adamw:0.1': setting=value is expected"},
-      {{"--optimizer", "adam:beta1=x"}, "optimizer: 'x' is no beta1 of 'adam'"},
+      {{"--optimizer", "adam:beta1=x"}, "optimizer: 'x' is no beta1 of 'adam'; give a number"},
+      {{"--optimizer", "adam:amsgrad=1"}, "'1' is no amsgrad of 'adam'; give true or false"},
+      {{"--optimizer", "lamb:form=tf"}, "give one of tensorflow, keras, pytorch, optax\n"},
+      {{"--optimizer", "lamb:form=pytorch"},
+       "optimizer: 'lamb:form=pytorch': Lamb: form must be one of keras, optax"},
+      {{"--set", "optimizer=adam:beta1=1"}, "'adam:beta1=1': Adam: beta1 must be in [0, 1), got 1"},
       {{"--schedule", "cosin"}, "did you mean 'cosine'"},
       {{"--schedule", "cosine:alpha"}, "schedule: 'cosine:alpha': setting=value is expected"},
+      {{"--schedule", "one_cycle:anneal=lin"},
+       "'lin' is no anneal of 'one_cycle'; give one of cosine, linear"},
+      {{"--schedule", "one_cycle:rise_fraction=1"},
+       "schedule: 'one_cycle:rise_fraction=1': OneCycle: rise_fraction must be above 0 and below "
+       "1, got 1\n"},
+      {{"--data", "generated", "--limit", "48", "--batch-size", "16", "--epochs", "1", "--schedule",
+        "one_cycle"},
+       "schedule: 'one_cycle': OneCycle: rise_fraction 0.3 of 3 total_steps is a rise of no more "
+       "than a step; take more steps"},
+      {{"--schedule", "constant:steps=1"}, "has no setting 'steps'\nit has: none"},
+      {{"--non-finite", "skip:skip_above=-1"},
+       "non_finite: 'skip:skip_above=-1': CheckFinite: skip_above must be a number from 0 on"},
       {{"--non-finite", "skp"}, "non_finite: 'skp' is none of stop, skip, zero, propagate; did"},
       {{"--rollback", "off"}, "rollback: 'off' is none of none, on"},
       {{"--rollback", "on:evry=3"}, "rollback: 'on' has no setting 'evry'; did you mean 'every'?"},

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -74,12 +75,24 @@ Finished rein(const TemporaryFolder& folder, std::vector<std::string> arguments,
   return Program(folder, std::move(arguments), std::move(before)).wait();
 }
 
-Finished train(const TemporaryFolder& folder, std::vector<std::string> arguments) {
-  std::vector<std::string> all{"train", "--data",       "generated", "--limit",  "64", "--hidden",
-                               "8",     "--batch-size", "16",        "--epochs", "1"};
-  // The last of an option that is given twice counts.
-  all.insert(all.end(), arguments.begin(), arguments.end());
+Finished train(const TemporaryFolder& folder, const std::vector<std::string>& arguments) {
+  const std::vector<std::string> usual{"--data", "generated",    "--limit", "64",       "--hidden",
+                                       "8",      "--batch-size", "16",      "--epochs", "1"};
+  std::vector<std::string> all = with_last(usual, arguments);
+  all.insert(all.begin(), "train");
   return rein(folder, std::move(all));
+}
+
+std::vector<std::string> with_last(const std::vector<std::string>& options,
+                                   const std::vector<std::string>& more) {
+  std::vector<std::string> all;
+  bool keep = true;
+  for (const std::string& word : options) {
+    if (word.starts_with("--")) keep = std::ranges::find(more, word) == more.end();
+    if (keep) all.push_back(word);
+  }
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
 }
 
 void write_small_data(const std::filesystem::path& folder, int64_t n_train, int64_t n_test) {

@@ -40,8 +40,13 @@ class Program {
 Finished rein(const TemporaryFolder& folder, std::vector<std::string> arguments,
               std::function<void()> before = {});
 
-/// The same with "train" and settings that make a tiny network learn quickly in front.
-Finished train(const TemporaryFolder& folder, std::vector<std::string> arguments);
+/// The same with "train" in front, and settings that make a tiny network learn quickly, unless they
+/// are among the arguments.
+Finished train(const TemporaryFolder& folder, const std::vector<std::string>& arguments);
+
+/// `more`, behind the options, with their values, that are not in it.
+std::vector<std::string> with_last(const std::vector<std::string>& options,
+                                   const std::vector<std::string>& more);
 
 /// The four files of Fashion-MNIST with a few generated images.
 void write_small_data(const std::filesystem::path& folder, int64_t n_train = 96,

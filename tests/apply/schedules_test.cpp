@@ -133,6 +133,9 @@ TEST(Schedules, RefuseWhatMakesNoSense) {
   expect_refused(OneCycle{.total_steps = 1}, "total_steps");
   expect_refused(OneCycle{.rise_fraction = 0.6, .three_phase = true}, "rise_fraction");
   expect_refused(OneCycleMomentum{.rise_fraction = 0}, "rise_fraction");
+  expect_refused(OneCycle{.total_steps = 3},
+                 "rise_fraction 0.3 of 3 total_steps is a rise of no more than a step; take more "
+                 "steps, or a larger fraction");
   EXPECT_THROW(ReduceOnPlateau({.factor = 1}), InvalidArgument);
   EXPECT_THROW(ReduceOnPlateau({.patience = -1}), InvalidArgument);
 }

@@ -75,13 +75,15 @@ void check_cycle(std::string_view name, int64_t total_steps, double rise_fractio
                  Where where) {
   require(total_steps >= 2, name, "total_steps", "at least 2", static_cast<double>(total_steps),
           where);
-  // The rise takes more than a step, what comes after it too.
-  const auto total = static_cast<double>(total_steps);
-  const double most = three_phase ? 0.5 : 1;
-  require(rise_fraction * total > 1 && rise_fraction < most, name, "rise_fraction",
-          three_phase ? "above 1 / total_steps and below 0.5 in three phases"
-                      : "above 1 / total_steps and below 1",
+  require(rise_fraction > 0 && rise_fraction < (three_phase ? 0.5 : 1), name, "rise_fraction",
+          three_phase ? "above 0 and below 0.5 in three phases" : "above 0 and below 1",
           rise_fraction, where);
+  if (rise_fraction * static_cast<double>(total_steps) <= 1)
+    throw InvalidArgument(name,
+                          fmt::format("rise_fraction {} of {} total_steps is a rise of no more "
+                                      "than a step; take more steps, or a larger fraction",
+                                      rise_fraction, total_steps),
+                          where);
 }
 
 }  // namespace
