@@ -34,6 +34,12 @@ std::vector<std::string> that_may_change() {
   return flags;
 }
 
+std::string twice_text(std::string_view option, size_t times) {
+  const bool clips = option == "--clip" || option == "--clip-updates";
+  return fmt::format("{} is given {} times; give it once{}", option, times,
+                     clips ? ", several clips with + between them, as in value:1+global:5" : "");
+}
+
 // Defaults < checkpoint < file < --set < flags.
 struct TrainArguments {
   std::string config;
@@ -46,7 +52,13 @@ struct TrainArguments {
     } catch (const DataError& e) {  // not data, but configuration
       throw UsageError(e.what());
     }
-    for (const std::string& assignment : assignments) set_from_assignment(settings, assignment);
+    std::map<std::string_view, size_t> times;
+    for (const std::string_view assignment : assignments) {
+      const std::string_view key = assignment.substr(0, assignment.find('='));
+      if (const size_t n = ++times[key]; n > 1)
+        throw UsageError(twice_text(fmt::format("--set {}", key), n));
+      set_from_assignment(settings, assignment);
+    }
     for (const TrainOption& option : train_options())
       if (const auto given = flags.find(option.key); given != flags.end())
         set_from_text(settings, option, given->second);
@@ -268,6 +280,14 @@ std::string unexpected(const CLI::App& app) {
                      did_you_mean(word.substr(0, word.find('=')), views));
 }
 
+// Of the first option that is given more often than once and takes one value.
+std::string given_twice(const CLI::App& app) {
+  for (const CLI::Option* option : innermost(app).get_options())
+    if (option->get_multi_option_policy() == CLI::MultiOptionPolicy::Throw && option->count() > 1)
+      return twice_text(option->get_name(), option->count());
+  return {};
+}
+
 int fail(ExitCode code, std::string_view what) {
   fmt::print(stderr, "rein: {}\n", what);
   return code;
@@ -288,14 +308,14 @@ int parse(CLI::App& app, int argc, char** argv) {
     return fail_to_parse(app, unexpected(app));
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
-    return fail_to_parse(app, e.what());
+    const std::string twice = given_twice(app);
+    return fail_to_parse(app, twice.empty() ? e.what() : twice);
   }
 }
 
 int run(int argc, char** argv) {
   CLI::App app{"Rein trains recurrent networks on CPUs, with gradients clipped.", "rein"};
   app.set_version_flag("--version", fmt::format("rein {}", kVersion));
-  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   Arguments a;
   add_train(app, a);
   add_eval(app, a);

@@ -22,11 +22,10 @@ class Replay : public testing::Test {
 
   void SetUp() override { diverge({}); }
   void diverge(const std::vector<std::string>& more) {
-    std::vector<std::string> arguments{"--clip",   "none", "--learning-rate", "1e38",
-                                       "--hidden", "2",    "--batch-size",    "6",
-                                       "--out",    "r",    "--force"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    const Finished trained = train(folder, arguments);
+    const std::vector<std::string> usual{"--clip",   "none", "--learning-rate", "1e38",
+                                         "--hidden", "2",    "--batch-size",    "6",
+                                         "--out",    "r",    "--force"};
+    const Finished trained = train(folder, with_last(usual, more));
     ASSERT_EQ(trained.code, 4) << trained.err;
     bundle = read_safetensors(folder / "r/diverged.safetensors");
     for (const auto& [name, tensor] : bundle.tensors)

@@ -34,9 +34,7 @@ TEST(Signal, TheStepIsFinishedAndSaved) {
 
 TEST(Signal, EvenInTheFirstEpoch) {
   TemporaryFolder folder;
-  auto arguments = long_run();
-  arguments.insert(arguments.end(), {"--limit", "20000"});
-  Program program(folder, arguments);
+  Program program(folder, with_last(long_run(), {"--limit", "20000"}));
   program.wait_until([&] { return program.out().find("training on") != std::string::npos; });
   program.send(SIGINT);
   EXPECT_EQ(program.wait().code, 130);
@@ -46,11 +44,10 @@ TEST(Signal, EvenInTheFirstEpoch) {
 
 TEST(Signal, ASecondOneEndsAtOnce) {
   TemporaryFolder folder;
-  auto arguments = long_run();
   // A step that takes long.
-  arguments.insert(arguments.end(),
-                   {"--hidden", "1024", "--batch-size", "1024", "--limit", "1024"});
-  Program program(folder, arguments);
+  const std::vector<std::string> slow{"--hidden", "1024",    "--batch-size",
+                                      "1024",     "--limit", "1024"};
+  Program program(folder, with_last(long_run(), slow));
   program.wait_until([&] { return program.out().find("training on") != std::string::npos; });
   program.send(SIGINT);
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
