@@ -215,7 +215,12 @@ TEST_F(Poisoned, LargeStepsAreSkippedToo) {
 
 TEST(Remember, AStepThatIsSkippedOrEndsWithAnErrorIsForgottenByWhatStandsInFront) {
   const auto mostly = [](int64_t before) { return before % 3 != 2; };
-  const std::pair<const char*, AnyTransform> transforms[] = {
+  struct Row {
+    const char* name;
+    AnyTransform transform;
+    AnyTransform alone = transform;  // in another step: a monitor watches one
+  };
+  const Row transforms[] = {
       {"AutoClip", AutoClip{.percentile = 10, .window = 3}},
       {"ZClip", ZClip{.alpha = 0.5, .z_threshold = 0.1, .warmup = 2}},
       {"AdaptiveClipping", AdaptiveClipping{.std_factor = 0, .decay = 0.5}},
@@ -226,8 +231,8 @@ TEST(Remember, AStepThatIsSkippedOrEndsWithAnErrorIsForgottenByWhatStandsInFront
       {"in a Conditional", conditionally_transform(AutoClip{}, mostly)},
       {"in Groups", Groups{{{"w", ClipSpikes{.theta = 0.5}}, {"*", AutoClip{}}}}},
       {"in a Chain", chain(chain(AutoClip{}))},
-      {"in a Monitor", Monitor{}.around(AutoClip{})}};
-  for (const auto& [name, transform] : transforms)
+      {"in a Monitor", Monitor{}.around(AutoClip{}), AutoClip{}}};
+  for (const auto& [name, transform, alone] : transforms)
     for (const bool throws : {false, true}) {
       SCOPED_TRACE(testing::Message() << name << (throws ? ", an error" : ", skipped"));
       const auto check = [throws](Gradients&, const Variables&, StepInfo& info) {
@@ -236,7 +241,7 @@ TEST(Remember, AStepThatIsSkippedOrEndsWithAnErrorIsForgottenByWhatStandsInFront
       };
       SmallModel model, other;
       Step train = record(model.cost(), model.vars, chain(transform, check), Adam{});
-      Step plain = record(other.cost(), other.vars, transform, Adam{});
+      Step plain = record(other.cost(), other.vars, alone, Adam{});
       const Tensor large = tensor({4, 3}, std::vector<double>(12, 1e3));
       const Tensor ids = Tensor::of<int64_t>({3}, {1, 0, 2});
       std::vector<double> thrice = numbers(model.x);
