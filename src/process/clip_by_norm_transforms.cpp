@@ -13,7 +13,7 @@ static_assert(Transform<ClipByNorm> && Transform<ClipByAverageNorm> && Transform
 
 namespace {
 
-// A reference's formula on each variable: f(x, sum of squares, its root, variable).
+// A reference's formula on each variable: f(x, sum of squares, its root, elements).
 template <class F>
 void clip_each_as(Gradients& gradients, Norms& norms, StepInfo& info, F f) {
   visit_float(gradients.dtype(), [&](auto zero) {
@@ -30,11 +30,8 @@ void clip_each_as(Gradients& gradients, Norms& norms, StepInfo& info, F f) {
     const double before = norms.global();
     std::atomic<bool> clipped = false;
     for_each_piece<T>(gradients, [&](size_t i, std::span<T> x) {
-      const T sum = sums[i], root = std::sqrt(sum);
-      bool any = false;
-      for (T& v : x)
-        any |= reference::clip_in_place(v, [&](T number) { return f(number, sum, root, i); });
-      if (any) clipped = true;
+      const T sum = sums[i], root = std::sqrt(sum), n = static_cast<T>(norms.elements[i]);
+      if (reference::clip_all_in_place(x, [=](T v) { return f(v, sum, root, n); })) clipped = true;
     });
     info.clipped |= clipped;
     norms.take(gradients);
@@ -130,8 +127,8 @@ void ClipByNorm::update(Gradients& gradients, State& state, const Variables&,
   if (axes.empty() && semantics == Semantics::safe) {
     clip_each(gradients, state.norms, info, limit);
   } else if (axes.empty()) {
-    clip_each_as(gradients, state.norms, info, [&](auto x, auto, auto norm, size_t) {
-      return reference::clipped_by_norm(semantics, x, norm, static_cast<decltype(x)>(c));
+    clip_each_as(gradients, state.norms, info, [c, as = semantics](auto x, auto, auto norm, auto) {
+      return reference::clipped_by_norm(as, x, norm, static_cast<decltype(x)>(c));
     });
   } else {
     std::ranges::fill(state.norms.of_variable, 0.0);
@@ -162,10 +159,8 @@ void ClipByAverageNorm::update(Gradients& gradients, State& norms, const Variabl
     clip_each(gradients, norms, info, limit);
   } else {
     gradients.merge_duplicates();  // TensorFlow makes a sparse gradient dense here
-    clip_each_as(gradients, norms, info, [&](auto x, auto, auto norm, size_t i) {
-      using T = decltype(x);
-      return reference::clipped_by_average_norm(x, norm, static_cast<T>(norms.elements[i]),
-                                                static_cast<T>(c));
+    clip_each_as(gradients, norms, info, [c](auto x, auto, auto norm, auto n) {
+      return reference::clipped_by_average_norm(x, norm, n, static_cast<decltype(x)>(c));
     });
   }
 }
@@ -184,10 +179,8 @@ void ClipByBlockRms::update(Gradients& gradients, State& norms, const Variables&
   if (semantics == Semantics::safe)
     clip_each(gradients, norms, info, limit);
   else
-    clip_each_as(gradients, norms, info, [&](auto x, auto sum, auto, size_t i) {
-      using T = decltype(x);
-      return reference::clipped_by_block_rms(x, sum, static_cast<T>(norms.elements[i]),
-                                             static_cast<T>(c));
+    clip_each_as(gradients, norms, info, [c](auto x, auto sum, auto, auto n) {
+      return reference::clipped_by_block_rms(x, sum, n, static_cast<decltype(x)>(c));
     });
 }
 

@@ -81,16 +81,14 @@ bool clip_units_as_optax(const Units<T>& units, double clipping, double epsilon)
   const auto g = norms(units.gradient_slices, units.gradient);
   const auto w = norms(units.parameter_slices, units.parameters);
   bool clipped = false;
-  units.gradient_slices.for_each_run([&](size_t first, size_t i, size_t n, size_t step) {
-    for (size_t j = 0; j < n; ++j) {
-      const size_t u = first + j * step;
-      const T limit =
-          static_cast<T>(clipping) * reference::maximum(w[units.place(u)], static_cast<T>(epsilon));
-      if (g[u] < limit) continue;
-      const T factor = limit / reference::maximum(g[u], kLeast);
-      clipped |= reference::clip_in_place(units.gradient[i + j], [&](T v) { return v * factor; });
-    }
-  });
+  for (size_t u = 0; u < g.size(); ++u) {
+    const T limit =
+        static_cast<T>(clipping) * reference::maximum(w[units.place(u)], static_cast<T>(epsilon));
+    const T factor = g[u] < limit ? T{1} : limit / reference::maximum(g[u], kLeast);
+    clipped |= g[u] != 0 && reference::clips(factor);
+    units.of_gradient[u] = static_cast<double>(factor);  // a float times it is exact in double
+  }
+  for (size_t k = 0; k < units.parts(); ++k) units.clip(k);
   return clipped;
 }
 
