@@ -241,10 +241,21 @@ const NamedSchedule kSchedules[] = {
 
 struct NamedPolicy {
   NonFinite policy;
+  std::string_view help;
   std::string_view name = to_string(policy);
 };
 const NamedPolicy kPolicies[] = {
-    {NonFinite::stop}, {NonFinite::skip}, {NonFinite::zero}, {NonFinite::propagate}};
+    {NonFinite::stop, "training ends before it, with exit code 4"},
+    {NonFinite::skip, "it is left out"},
+    {NonFinite::zero, "numbers of gradients that are not finite become 0"},
+    {NonFinite::propagate,
+     "it is taken: weights become NaN and stay so; exit code 0, and a warning"}};
+
+std::string policy_forms() {
+  std::string forms;
+  for (const NamedPolicy& p : kPolicies) forms += fmt::format("\n  {:<13} {}", p.name, p.help);
+  return forms;
+}
 
 struct NamedRollback {
   std::string_view name;
@@ -321,6 +332,9 @@ Schedule make_schedule(std::string_view text, double learning_rate, int64_t step
 
 AnyTransform make_check(std::string_view text) {
   const Form form = settings_form(text, "non_finite");
+  if (form.names("policy"))
+    throw UsageError(
+        fmt::format("non_finite: '{}' is a policy; leave the setting policy away", form.name));
   CheckFinite check{.policy = row_of(kPolicies, form.name, "non_finite").policy};
   form.set("non_finite", check);
   return begun("non_finite", text, AnyTransform(check));
@@ -341,12 +355,12 @@ std::optional<Rollback> make_rollback(std::string_view text) {
 std::string list_of_names() {
   return fmt::format(
       "Clips (--clip, --clip-updates), several with + between them, as in value:1+global:5:\n{}\n\n"
-      "Optimizers: {}\nSchedules: {}\nWhat becomes of a step that is not finite: {}\n"
+      "What becomes of a step that is not finite (--non-finite):{}\n\n"
+      "Optimizers: {}\nSchedules: {}\n"
       "Rollback to a copy of healthy parameters, with a lower learning rate: {}\n\n"
       "Each takes its settings as name:setting=value,...: norm:1,semantics=keras or "
       "adamw:weight_decay=0.1;\nan unknown setting lists those there are.",
-      clip_forms(), names_of(kRules), names_of(kSchedules), names_of(kPolicies),
-      names_of(kRollbacks));
+      clip_forms(), policy_forms(), names_of(kRules), names_of(kSchedules), names_of(kRollbacks));
 }
 
 ProductOptions make_products(std::string_view text) {

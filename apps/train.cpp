@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <optional>
 #include <utility>
@@ -86,7 +88,21 @@ StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const TrainSetti
   }
 }
 
-int report_stop(int signal, const RunFolder& run, int64_t step) {
+// As a policy that lets numbers be may leave them.
+void warn_unless_finite(const Variables& weights) {
+  for (size_t i = 0; i < weights.size(); ++i)
+    if (!std::ranges::all_of(weights.values<float>(i), [](float w) { return std::isfinite(w); })) {
+      fmt::print(
+          stderr,
+          "rein: the weights are not finite, '{}' is the first, so that the run is of no use; "
+          "--non-finite stop ends before that and says where it began\n",
+          weights.layout().entries[i].name);
+      return;
+    }
+}
+
+int report_stop(int signal, const RunFolder& run, int64_t step, const Variables& weights) {
+  warn_unless_finite(weights);
   fmt::print(stderr,
              "stopped by {} after step {}; the weights are in {}\n"
              "'rein train --resume {}' goes on\n",
@@ -164,7 +180,7 @@ int train(TrainRequest request) {
       if (signal == 0 || i + 1 == batches->size()) continue;
       progress.clear();
       save(epoch);
-      return report_stop(signal, run, info.step);
+      return report_stop(signal, run, info.step, variables);
     }
     step.with_averages(
         [&] { test = accuracy(classifier.logits(task.test.images), task.test.labels); });
@@ -178,9 +194,10 @@ int train(TrainRequest request) {
     fmt::print("epoch {}/{}  {}\n", epoch, settings.epochs,
                whole.to_text(settings.batch_size, test));
     std::fflush(stdout);
-    if (const int signal = stop.received()) return report_stop(signal, run, step.step());
+    if (const int signal = stop.received()) return report_stop(signal, run, step.step(), variables);
   }
   fmt::print("{}{}\nrun {}\n", watch.advice(settings), to_string(test), run.path().string());
+  warn_unless_finite(variables);
   return kOk;
 }
 

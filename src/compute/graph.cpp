@@ -156,6 +156,20 @@ struct Inflow {
   }
 };
 
+// Else the op below would be the first to complain.
+void check_cotangent(const OpRecord& op, size_t argument, const Spec& spec, const Cotangent& c,
+                     Where place) {
+  const auto check = [&](const Spec& given) {
+    if (given != spec)
+      throw InvalidArgument(op.name,
+                            fmt::format("its gradient rule gives {} for argument {}, which is {}",
+                                        to_string(given), argument, to_string(spec)),
+                            place);
+  };
+  if (c.value) check(c.value->spec());
+  if (c.rows) check({c.rows->dense_shape, c.rows->values.dtype()});
+}
+
 }  // namespace
 
 Cotangents Graph::gradients(Value y, std::span<const Value> xs, Where where) {
@@ -213,17 +227,26 @@ Cotangents Graph::gradients(Value y, std::span<const Value> xs, Where where) {
       dout.push_back(c.rows ? Inflow::to_dense(*c.rows, where) : c.value);
     }
     const size_t before = nodes_.size();
-    const Cotangents d =
-        op->vjp(attributes.get(), {in, out, dout, needed, options_.examples_apart});
+    const size_t source = nodes_[id].gradient_of.value_or(id);
+    Cotangents d;
+    try {
+      d = op->vjp(attributes.get(), {in, out, dout, needed, options_.examples_apart});
+    } catch (const InvalidArgument& e) {  // of an op that the rule is made of
+      throw InvalidArgument(fmt::format("gradient of {}", op->name), e.what(), place);
+    }
     // Whoever asked for the gradient is the caller of what the rule is made of.
-    for (size_t k = before; k < nodes_.size(); ++k) nodes_[k].where = where;
+    for (size_t k = before; k < nodes_.size(); ++k)
+      nodes_[k].where = where, nodes_[k].gradient_of = source;
     if (d.size() != in.size())
       throw InvalidArgument(op->name,
                             fmt::format("its gradient rule gives {} cotangents for {} arguments",
                                         d.size(), in.size()),
                             place);
-    for (size_t i = 0; i < in.size(); ++i)
-      if (needed[i]) inflow[in[i].node()][in[i].output()].take(d[i]);
+    for (size_t i = 0; i < in.size(); ++i) {
+      if (!needed[i]) continue;
+      check_cotangent(*op, i, in[i].spec(), d[i], place);
+      inflow[in[i].node()][in[i].output()].take(d[i]);
+    }
   }
 
   Cotangents result;

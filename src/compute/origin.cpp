@@ -81,7 +81,13 @@ std::optional<NonFiniteOrigin> GradientRecording::find_non_finite(std::span<cons
       origin.pass = e.node < forward_nodes_ ? Pass::forward : Pass::backward;
       origin.op = e.op.name;
       origin.layer = layer_of(graph, e.node);
-      origin.where = graph.nodes()[e.node].where;
+      const auto& node = graph.nodes()[e.node];
+      origin.where = node.where;
+      if (node.gradient_of) {
+        const auto& source = graph.nodes()[*node.gradient_of];
+        origin.gradient_of = source.op->name;
+        origin.where = source.where;
+      }
       origin.value = element(*out.spec, out.data, at);
       origin.result = to_string(*out.spec);
       origin.index = index_of(out.shape(), at);
@@ -123,6 +129,7 @@ std::string NonFiniteOrigin::text() const {
       break;
   }
   if (!layer.empty()) s += fmt::format(" of layer '{}'", layer);
+  if (!op.starts_with(gradient_of)) s += " in the gradient of " + gradient_of;
   if (where.line > 0) s += fmt::format(" ({}:{})", where.file, where.line);
   if (in_sequence)
     s += fmt::format(": {} {} is not finite at time step {}, example {}, unit {}",

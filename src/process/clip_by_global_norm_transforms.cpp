@@ -71,7 +71,8 @@ void ClipByGlobalNorm::update(Gradients& gradients, State& norms, const Variable
   record_norms(info, found.norm,
                found.scale == 1 ? found.norm
                : safe           ? limit
-                                : found.norm * found.scale);
+                                : found.norm * found.scale,
+               norm_type, found.scale);
 }
 
 MeasureNorm::State MeasureNorm::init(const Variables& variables) const {
@@ -84,7 +85,7 @@ void MeasureNorm::update(Gradients& gradients, State& norms, const Variables&,
   norms.take(gradients);
   norms.report_non_finite(gradients, info);
   const double norm = norms.global();
-  record_norms(info, norm, norm);
+  record_norms(info, norm, norm, norm_type, 1);
 }
 
 MaxChange::State MaxChange::init(const Variables& variables) const {

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <optional>
 
+#include "process/measured.h"
 #include "process/pieces.h"
 #include "rein/process/transform.h"
 
@@ -61,6 +63,7 @@ void CheckFinite::update(Gradients& gradients, State& state, const Variables&,
   const double norm = state.norms.global();
   info.finite &= std::isfinite(info.loss);
   const bool finite = std::isfinite(norm) && std::isfinite(info.loss);
+  std::optional<double> factor = 1;  // of what it does to the gradient
   const bool too_large = std::isfinite(norm) && norm > skip_above;
   if (!finite && policy == NonFinite::stop)
     throw NonFiniteError(fmt::format(
@@ -80,10 +83,9 @@ void CheckFinite::update(Gradients& gradients, State& state, const Variables&,
   } else if (!finite && policy == NonFinite::zero) {
     visit_float(gradients.dtype(), [&](auto zero) { zero_non_finite<decltype(zero)>(gradients); });
     state.norms.take(gradients);
+    factor.reset();
   }
-  if (!info.measured) info.norm = norm;
-  info.measured = true;
-  info.clipped_norm = state.norms.global();
+  record_norms(info, norm, state.norms.global(), 2, factor);
 }
 
 void CheckFinite::remember(State& state) const { state.in_a_row = 0; }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <optional>
 
 #include "process/l2.h"
 #include "process/pieces.h"
@@ -10,8 +11,17 @@
 
 namespace rein {
 
-inline void record_norms(StepInfo& info, double before, double after) {
-  if (!info.measured) info.norm = before;
+/// Norms before and after a transform. Both that are told are of one order, the first that is
+/// taken: where this is another, `factor` says what becomes of the gradient and so of any norm;
+/// without one they begin anew.
+inline void record_norms(StepInfo& info, double before, double after, double order = 2,
+                         std::optional<double> factor = {}) {
+  if (info.measured && info.norm_type != order && factor) {
+    info.clipped_norm *= *factor;
+    return;
+  }
+  if (!info.measured || info.norm_type != order) info.norm = before;
+  info.norm_type = order;
   info.measured = true;
   info.clipped_norm = after;
 }
@@ -47,7 +57,7 @@ void clip_together(Gradients& gradients, Norms& norms, StepInfo& info, Scale sca
   gradients.scale *= factor;
   info.scale *= factor;
   info.clipped |= factor < 1;
-  record_norms(info, norm, factor == 1 ? norm : norm * factor);
+  record_norms(info, norm, factor == 1 ? norm : norm * factor, 2, factor);
 }
 
 /// A clip of each variable: takes the norms, and multiplies each by what brings it to limit(i), or

@@ -74,7 +74,11 @@ TEST(Forms, ClipsInARowAndWithSettings) {
   // torch's factor has 1e-6 in its divisor.
   EXPECT_NEAR(first("global:0.002,semantics=pytorch")["clipped_norm"], 0.002 * norm / (norm + 1e-6),
               1e-9);
-  EXPECT_GT(first("global:0.01,norm_type=inf")["clipped_norm"].get<double>(), 0.0);
+  // The L2 norm, which is told, gets the same factor as the largest element.
+  const json largest = first("global:0.01,norm_type=inf");
+  EXPECT_EQ(largest["norm"], norm);
+  EXPECT_LT(largest["scale"], 1);
+  EXPECT_NEAR(largest["clipped_norm"], norm * largest["scale"].get<double>(), 1e-12 * norm);
 }
 
 TEST(Forms, EachOptionDoesWhatItSays) {
@@ -223,6 +227,8 @@ TEST(Forms, ErrorsListWhatThereIs) {
       {{"--schedule", "constant:steps=1"}, "has no setting 'steps'\nit has: none"},
       {{"--non-finite", "skip:skip_above=-1"},
        "non_finite: 'skip:skip_above=-1': CheckFinite: skip_above must be a number from 0 on"},
+      {{"--non-finite", "skip:policy=zero"},
+       "non_finite: 'skip' is a policy; leave the setting policy away"},
       {{"--non-finite", "skp"}, "non_finite: 'skp' is none of stop, skip, zero, propagate; did"},
       {{"--rollback", "off"}, "rollback: 'off' is none of none, on"},
       {{"--rollback", "on:evry=3"}, "rollback: 'on' has no setting 'evry'; did you mean 'every'?"},

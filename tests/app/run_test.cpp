@@ -380,5 +380,19 @@ TEST(Run, WithoutDataTheGeneratedTaskIsTrained) {
   EXPECT_EQ(rein(folder, {"eval", "r"}).out, line_with(trained.out, "test accuracy ") + "\n");
 }
 
+TEST(Run, ThatIsToGoOnWithNaNSaysWhatBecameOfIt) {
+  TemporaryFolder folder;
+  const std::vector<std::string> wild{"--clip", "none", "--learning-rate", "1e38"};
+  const auto with = [&](const std::string& policy, const std::string& out) {
+    return with_last(wild, {"--non-finite", policy, "--out", out});
+  };
+  const Finished f = train(folder, with("propagate", "r"));
+  EXPECT_EQ(f.code, 0) << f.err;
+  EXPECT_TRUE(f.out.ends_with("run r\n")) << f.out;
+  EXPECT_EQ(lines(f.err).back().find("rein: the weights are not finite, 'hidden/"), 0u) << f.err;
+  EXPECT_FALSE(contains(train(folder, {"--non-finite", "propagate", "--out", "s"}).err, "finite"));
+  EXPECT_FALSE(contains(train(folder, with("zero", "t")).err, "weights are not finite"));
+}
+
 }  // namespace
 }  // namespace rein::test

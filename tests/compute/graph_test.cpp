@@ -31,6 +31,43 @@ TEST(Graph, ARuleAnswersForEveryArgument) {
             "test_careless: its gradient rule gives 1 cotangents for 2 arguments");
 }
 
+enum class Mistake : uint8_t { shape, product };
+struct Mistaken {
+  static constexpr std::string_view name = "test_mistaken";
+  Mistake mistake;
+  bool operator==(const Mistaken&) const = default;
+  Spec infer(Specs in) const { return in[0]; }
+  void forward(const Run& run, Ins in, Outs out) const { Careless{}.forward(run, in, out); }
+  static constexpr int kProductLine = __LINE__ + 3;
+  Cotangents vjp(const Backward& b) const {
+    if (mistake == Mistake::shape) return {reduce_sum(b.dy())};
+    return {matmul(b.dy(), b.dy())};
+  }
+};
+
+// Not the op below it, whose own rule is made of `mul` and `div`.
+TEST(Graph, AMistakenRuleIsNamed) {
+  GradientTape tape;
+  const Value x = tape.input(Tensor({2, 3}));
+  const auto error = [&](Mistake mistake) {
+    const Value y = apply(Mistaken{mistake}, {sqrt(x)}, {"model.cpp", 12});
+    try {
+      gradients(y, {&x, 1});
+    } catch (const InvalidArgument& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(error(Mistake::shape),
+            "test_mistaken: its gradient rule gives float32 [] for argument 0, which is float32 "
+            "[2, 3] (model.cpp:12)");
+  const std::string product = error(Mistake::product);
+  EXPECT_TRUE(product.starts_with("gradient of test_mistaken: matmul: ")) << product;
+  EXPECT_TRUE(product.ends_with("graph_test.cpp:" + std::to_string(Mistaken::kProductLine) +
+                                ") (model.cpp:12)"))
+      << product;
+}
+
 TEST(Graph, RecordsOfAllOps) {
   std::set<std::string> names;
   for (const OpRecord* op = first_op(); op; op = op->next) {

@@ -79,5 +79,36 @@ TEST(ClippedNorm, IsOfWhatCheckFiniteLeaves) {
   }
 }
 
+// L2 norm 5, of order 1 it is 7, of infinity 4.
+TEST(Norms, AreOfOneOrder) {
+  const auto expect = [](const AnyTransform& t, double norm, double clipped_norm, double order) {
+    Steps steps(t, {{1}, {1}});
+    steps.step(Lists{{3}, {4}});
+    EXPECT_NEAR(steps.info.norm, norm, 1e-14);
+    EXPECT_NEAR(steps.info.clipped_norm, clipped_norm, 1e-14);
+    EXPECT_EQ(steps.info.norm_type, order);
+  };
+  const CheckFinite check{};
+  const ClipByGlobalNorm largest{.clip_norm = 1, .norm_type = kInf};
+  const ClipByGlobalNorm torch{.clip_norm = 3.5, .norm_type = 1, .semantics = Semantics::pytorch};
+  expect(largest, 4, 1, kInf);
+  expect(chain(largest, check), 4, 1, kInf);
+  expect(chain(check, largest), 5, 1.25, 2);
+  expect(chain(check, torch), 5, 5 * 3.5 / (7 + 1e-6), 2);
+  expect(chain(check, ClipByGlobalNorm{.clip_norm = 9, .norm_type = kInf}), 5, 5, 2);
+  expect(chain(MeasureNorm{}, largest, MeasureNorm{}), 5, 1.25, 2);
+  expect(chain(MeasureNorm{.norm_type = 1}, ClipByGlobalNorm{.clip_norm = 1}), 7, 1.4, 1);
+  expect(chain(MeasureNorm{.norm_type = 1}, Normalize{.norm = 10}), 7, 14, 1);
+  // What is left depends on the order.
+  expect(chain(MeasureNorm{.norm_type = 1}, ClipByValue{.min = -3, .max = 3}), 5, std::sqrt(18), 2);
+  // The second of two clips by each variable's own norm goes by the first one's result.
+  expect(chain(MeasureNorm{.norm_type = 1}, MaxChange{.per_variable = 3, .global = 1}), 5, 1, 2);
+
+  Steps zeroed(chain(largest, CheckFinite{.policy = NonFinite::zero}), {{1}, {1}});
+  zeroed.step(Lists{{3}, {kNaN}});
+  EXPECT_TRUE(std::isnan(zeroed.info.norm));
+  EXPECT_EQ(zeroed.info.clipped_norm, 3);
+}
+
 }  // namespace
 }  // namespace rein

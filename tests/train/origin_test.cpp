@@ -143,5 +143,23 @@ TEST_P(TwoLayers, InputsAndOtherOpsAreNamedToo) {
   EXPECT_EQ(op->value, kInf);
 }
 
+// The derivative of sqrt at 0 is a division, which nobody wrote.
+TEST(Origin, OfAGradientNamesTheOpOfTheProgram) {
+  Variables vars;
+  const Variable w = vars.add("w", {2}, zeros());
+  const int line = __LINE__ + 1;
+  const auto cost = [&](Value in) { return reduce_sum(sqrt(in * w)); };
+  Step step = record(cost, vars, chain(), GradientDescent{});
+  const Tensor input[] = {Tensor::of<float>({2}, {1, 10})};
+  const auto origin = step.find_non_finite(input);
+  ASSERT_TRUE(origin);
+  EXPECT_EQ(origin->pass, NonFiniteOrigin::Pass::backward);
+  EXPECT_EQ(origin->op, "div");
+  EXPECT_EQ(origin->gradient_of, "sqrt");
+  EXPECT_EQ(origin->where.line, line);
+  EXPECT_EQ(origin->text().find("backward, op div in the gradient of sqrt ("), 0u)
+      << origin->text();
+}
+
 }  // namespace
 }  // namespace rein

@@ -33,6 +33,7 @@ class Graph {
     std::vector<Tensor> tensors{};       // one a result once computed
     bool is_input = false;
     Where where{};
+    std::optional<size_t> gradient_of{};  // the node of the program whose gradient it is part of
   };
 
   explicit Graph(GraphOptions options = {}) : options_(options), own_team_(1) {}

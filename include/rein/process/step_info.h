@@ -19,6 +19,7 @@ struct StepInfo {
   bool measured = false;      // whether a transform took the two norms
   double norm = 0;            // global norm of the gradient before the first clip
   double clipped_norm = 0;    // and after the last
+  double norm_type = 2;       // the order of both, as of ClipByGlobalNorm; not among the fields
   double scale = 1;           // what clips by the global norm multiplied by
   bool clipped = false;       // whether a clip changed anything but roundings
   bool finite = true;         // whether the loss is, and the gradient as far as a transform looked
