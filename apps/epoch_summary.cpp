@@ -28,15 +28,17 @@ double EpochSummary::examples_a_second(int64_t batch_size) const {
 }
 
 std::string loss_text(double loss) {
+  if (std::isnan(loss)) return "nan";
   return std::abs(loss) < 1e5 ? fmt::format("{:.4f}", loss) : fmt::format("{:.4g}", loss);
 }
 
 std::string EpochSummary::to_text(int64_t batch_size, const Accuracy& test) const {
-  std::string text = fmt::format(
-      "loss {}  test accuracy {:.4f}  gradient norm {:.3g} -> {:.3g}  clipped {:.1f} %  {:.0f} "
-      "examples/s",
-      loss_text(mean(loss_)), test.share(), mean(norm_), mean(clipped_norm_),
-      100 * mean(static_cast<double>(clipped_)), examples_a_second(batch_size));
+  std::string text = fmt::format("test accuracy {:.4f}", test.share());
+  if (steps_ > 0)
+    text = fmt::format("loss {}  {}  gradient norm {:.3g} -> {:.3g}  clipped {:.1f} %",
+                       loss_text(mean(loss_)), text, mean(norm_), mean(clipped_norm_),
+                       100 * mean(static_cast<double>(clipped_)));
+  text += fmt::format("  {:.0f} examples/s", examples_a_second(batch_size));
   if (skipped_ > 0) text += fmt::format("  skipped {} of {}", skipped_, steps_ + skipped_);
   if (rollbacks_ > 0) text += fmt::format("  rolled back {}", rollbacks_);
   return text;

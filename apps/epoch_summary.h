@@ -31,7 +31,8 @@ class EpochSummary {
   }
 
  private:
-  double mean(double sum) const { return steps_ > 0 ? sum / static_cast<double>(steps_) : 0; }
+  // NaN if there was no step that was not skipped.
+  double mean(double sum) const { return sum / static_cast<double>(steps_); }
   double examples_a_second(int64_t batch_size) const;
 
   int64_t steps_ = 0, skipped_ = 0, rollbacks_ = 0, clipped_ = 0, last_step_ = 0;

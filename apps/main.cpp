@@ -86,6 +86,15 @@ struct Arguments {
   BenchKernelRequest bench_kernel;
 };
 
+// As a shell leaves of a variable that is not set.
+CLI::Validator named() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        return text.empty() ? std::string("the name is empty") : std::string();
+      },
+      "");
+}
+
 void add_train(CLI::App& app, Arguments& a) {
   CLI::App* train = app.add_subcommand("train", "Train an LSTM on images, row by row");
   for (const TrainOption& option : train_options())
@@ -99,7 +108,8 @@ void add_train(CLI::App& app, Arguments& a) {
         ->type_name(std::string(option.value))
         ->default_str(text_of(TrainSettings{}, option));
   train->add_option("--config", a.train_arguments.config, "settings from a TOML file")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->check(named());
   train
       ->add_option("--set", a.train_arguments.assignments,
                    "one setting as in the file; may be repeated")
@@ -118,12 +128,14 @@ void add_train(CLI::App& app, Arguments& a) {
               "{} may be others",
               fmt::join(that_may_change(), ", ")))
       ->type_name("RUN")
+      ->check(named())
       ->excludes(out);
   train
       ->add_option("--from", a.train.from,
                    "begin a run with the weights of another, and its settings but for those that "
                    "are given")
       ->type_name("RUN")
+      ->check(named())
       ->excludes("--resume");
   train->add_option("--log", a.train.log, "append a line of JSON for every step")
       ->type_name("FILE");

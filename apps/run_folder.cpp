@@ -51,8 +51,8 @@ RunFolder RunFolder::create(const fs::path& path, bool force) {
       throw UsageError(
           fmt::format("{}: a run is here already; give another --out, or --force to replace it",
                       path.string()));
-    for (const fs::path& file :
-         {run.weights_file(), run.checkpoint_file(), run.metrics_file(), run.settings_file()}) {
+    for (const fs::path& file : {run.weights_file(), run.checkpoint_file(), run.metrics_file(),
+                                 run.settings_file(), run.bundle_file()}) {
       std::error_code error;
       fs::remove(file, error);
       if (error) throw IoError(file.string(), "cannot remove it: " + error.message());

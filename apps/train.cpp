@@ -68,8 +68,8 @@ StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const TrainSetti
                   const RunFolder& run, const Watch& watch) {
   try {
     const int64_t parts = settings.accumulate;
-    for (int64_t i = 0; i + 1 < parts; ++i) step.accumulate_all(part_of(batch, i, parts));
-    return step.run(part_of(batch, parts - 1, parts));
+    for (int64_t i = 0; i + 1 < parts; ++i) step.accumulate_all(part_of(batch, i, parts), Where{});
+    return step.run(part_of(batch, parts - 1, parts), Where{});
   } catch (const NonFiniteError& error) {
     const int64_t number = step.step() + 1;
     const ProductOptions products = make_products(settings.precision);

@@ -32,8 +32,10 @@ class GateCounts {
   }
   std::vector<GateReport> reports() const {
     std::vector<GateReport> all = sums_;
-    for (size_t g = 0; g < all.size(); ++g)
+    for (size_t g = 0; g < all.size(); ++g) {
       for (double* x : {&all[g].mean, &all[g].closed, &all[g].open}) *x /= counts_[g];
+      if (!std::isfinite(all[g].mean)) all[g].closed = all[g].open = all[g].mean;
+    }
     return all;
   }
 
@@ -75,8 +77,11 @@ double norm_of(const Tensor& tensor) {
   return visit_float(tensor.dtype(), [&](auto zero) {
     using T = decltype(zero);
     double largest = 0, sum = 0;
-    for (T v : tensor.flat<T>()) largest = std::max(largest, std::abs(static_cast<double>(v)));
-    if (largest == 0) return 0.0;
+    for (T v : tensor.flat<T>()) {
+      if (std::isnan(v)) return static_cast<double>(v);
+      largest = std::max(largest, std::abs(static_cast<double>(v)));
+    }
+    if (largest == 0 || std::isinf(largest)) return largest;
     for (T v : tensor.flat<T>()) {
       const double part = static_cast<double>(v) / largest;
       sum += part * part;
@@ -90,7 +95,7 @@ double norm_of(const Tensor& tensor) {
 SequenceReport inspect(const RNNCell& cell, Value x, InspectOptions options, Where where) {
   if (!x.graph().eager())
     throw InvalidArgument("inspect", "the input must be on a tape, not in a recording", where);
-  if (x.shape().rank() != 3 || x.shape()[0] == 0)
+  if (x.shape().rank() != 3 || x.shape()[0] == 0 || x.shape()[1] == 0)
     throw InvalidArgument(
         "inspect",
         fmt::format("the input must be [steps, batch, input_size], got {}", to_string(x.shape())),

@@ -21,8 +21,8 @@ double next_round(double number) {
 }
 
 std::string percent(double share) {
-  return share >= 0.01 || share == 0 ? fmt::format("{:.0f} %", 100 * share)
-                                     : fmt::format("{:.2g} %", 100 * share);
+  return (share >= 0.01 && share < 100) || share == 0 ? fmt::format("{:.0f} %", 100 * share)
+                                                      : fmt::format("{:.2g} %", 100 * share);
 }
 
 // The limit above which lie the outliers alone; not the one that is there already.
@@ -186,7 +186,9 @@ void on_variables(const MonitorReport& r, const ClipAdvisor& rules, std::vector<
 
 // By the state through which most of the gradient comes back.
 void on_lags(const SequenceReport& s, const ClipAdvisor& rules, std::vector<Advice>& all) {
-  const auto kept = [](const GradientByLag& state) { return state.by_lag.back(); };
+  const auto kept = [](const GradientByLag& state) {
+    return state.by_lag.empty() ? 0 : state.by_lag.back();
+  };
   const auto bad = std::ranges::find_if_not(
       s.states, [&](const auto& state) { return std::isfinite(kept(state)); });
   const auto most = bad != s.states.end() ? bad : std::ranges::max_element(s.states, {}, kept);
@@ -198,6 +200,16 @@ void on_lags(const SequenceReport& s, const ClipAdvisor& rules, std::vector<Advi
       "{:.2g} of the gradient is left after {} time steps ({:.3g} "
       "times a step, through '{}')",
       kept(*most), steps, most->factor(), most->state);
+  if (!std::isfinite(kept(*most))) {
+    all.push_back(
+        {.kind = AdviceKind::exploding,
+         .text = fmt::format("Gradients are not finite on their way back through {} time "
+                             "steps, by '{}': weights or inputs have exploded. Go back to "
+                             "healthy weights, with a clip and a lower learning rate.",
+                             steps, most->state),
+         .evidence = {{"kept", kept(*most)}, {"time_steps", static_cast<double>(steps)}}});
+    return;
+  }
   all.push_back(
       {.kind = vanishes ? AdviceKind::vanishing : AdviceKind::exploding,
        .text = seen + (vanishes ? ": the first ones teach nothing, and no clip mends that. Begin "

@@ -34,6 +34,11 @@ void Conditional::update(Gradients& gradients, State& state, const Variables& va
     set_to_zero(gradients, info);
 }
 
+void Conditional::see_skipped(Gradients& gradients, State& state, const Variables& variables,
+                              StepInfo& info) const {
+  transform.see_skipped(gradients, state.transform, variables, info);
+}
+
 void Conditional::remember(State& state) const {
   ++state.before;
   if (state.ran) transform.remember(state.transform);

@@ -142,13 +142,7 @@ class Monitor::Around {
 
   void update(Gradients& gradients, State& state, const Variables& variables,
               StepInfo& info) const {
-    Record& r = *record_;
-    if (state.begun != r.begun)
-      throw InvalidArgument(
-          "Monitor", "it watches another step, which began later; give each step one of its own",
-          Where{});
-    if (r.copied) r.compare(variables, gradients.team);
-
+    Record& r = begin_step(gradients, state, variables);
     Norms* const outer = std::exchange(info.norms_wanted, &r.before);
     const bool clipped_before = std::exchange(info.clipped, false);
     const double scale_before = info.scale;
@@ -173,7 +167,26 @@ class Monitor::Around {
 
   void remember(State& state) const { process_.remember(state.process); }
 
+  void see_skipped(Gradients& gradients, State& state, const Variables& variables,
+                   StepInfo& info) const {
+    Record& r = begin_step(gradients, state, variables);
+    r.after.take(gradients);
+    r.before.of_variable.clear();
+    r.after.leave_with(&r.before);
+    r.remember(info, false, false);
+    process_.see_skipped(gradients, state.process, variables, info);
+  }
+
  private:
+  Record& begin_step(Gradients& gradients, State& state, const Variables& variables) const {
+    Record& r = *record_;
+    if (state.begun != r.begun)
+      throw InvalidArgument(
+          "Monitor", "it watches another step, which began later; give each step one of its own",
+          Where{});
+    if (r.copied) r.compare(variables, gradients.team);
+    return r;
+  }
   // Whether all were multiplied by one factor, and nothing else was done.
   bool find_after(Gradients& gradients, const StepInfo& info, double factor) const {
     Record& r = *record_;

@@ -8,12 +8,14 @@ namespace rein {
 
 double GradientByLag::factor() const {
   if (by_lag.size() < 2) return 1;
+  if (by_lag.front() == 0) return by_lag.back();  // 0, unless it is not finite
   return std::pow(by_lag.back() / by_lag.front(), 1 / static_cast<double>(by_lag.size() - 1));
 }
 
 std::string to_string(const SequenceReport& report) {
   std::string text;
   for (const GradientByLag& s : report.states) {
+    if (s.by_lag.empty()) continue;
     const size_t last = s.by_lag.size() - 1;
     text += fmt::format("{}: {:.2g} of the gradient after {} steps, {:.3g} times a step\n", s.state,
                         s.by_lag[last], last, s.factor());

@@ -38,8 +38,17 @@ Chain::State Chain::init(const Variables& variables) const {
 
 void Chain::update(Gradients& gradients, State& state, const Variables& variables,
                    StepInfo& info) const {
-  for (size_t i = 0; i < parts.size() && !info.skip; ++i)
-    parts[i].update(gradients, state[i], variables, info);
+  for (size_t i = 0; i < parts.size(); ++i)
+    if (info.skip)
+      parts[i].see_skipped(gradients, state[i], variables, info);
+    else
+      parts[i].update(gradients, state[i], variables, info);
+}
+
+void Chain::see_skipped(Gradients& gradients, State& state, const Variables& variables,
+                        StepInfo& info) const {
+  for (size_t i = 0; i < parts.size(); ++i)
+    parts[i].see_skipped(gradients, state[i], variables, info);
 }
 
 void Chain::remember(State& state) const {

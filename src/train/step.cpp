@@ -55,6 +55,14 @@ ModelFunction with_scaled_loss(ModelFunction cost) {
 
 }  // namespace
 
+void detail::need_inputs(size_t takes, size_t given) {
+  if (takes != given)
+    throw InvalidArgument(
+        "record",
+        fmt::format("the model is a function of {} inputs, it is called with {}", takes, given),
+        Where{});
+}
+
 Step::Step(ModelFunction cost, Variables& variables, AnyTransform process, AnyRule rule,
            StepOptions options, Where where) {
   if (options.threads < 0)
@@ -253,7 +261,10 @@ StepInfo Step::run(std::span<const Tensor> inputs, Where where) {
   const auto computed = Clock::now();
   placed("Step", where, [&] {  // 2 process
     if (p.first_look && !info.skip) p.look_first(*gradients, info);
-    if (!info.skip) p.process.update(*gradients, p.process_state, p.variables, info);
+    if (info.skip)
+      p.process.see_skipped(*gradients, p.process_state, p.variables, info);
+    else
+      p.process.update(*gradients, p.process_state, p.variables, info);
   });
   const auto processed = Clock::now();
   if (p.keeper) {

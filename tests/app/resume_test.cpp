@@ -178,6 +178,7 @@ TEST(From, ANewRunBeginsWithTheWeightsOfAnother) {
     EXPECT_FALSE(std::filesystem::exists(folder / "t"));
     return bad.err;
   };
+  EXPECT_TRUE(contains(error({""}, 2), "--from: the name is empty"));
   EXPECT_TRUE(contains(error({"nowhere"}, 5), "nowhere: there is no such folder"));
   EXPECT_TRUE(contains(error({"r", "--hidden", "9"}, 3), "r/model.safetensors"));
   EXPECT_TRUE(contains(error({"r", "--resume", "r"}, 2), "--resume"));

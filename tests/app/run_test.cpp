@@ -234,6 +234,19 @@ TEST(Run, DivergenceLaterSaysHowToGoOnWithTheLastWeights) {
             0);
 }
 
+TEST(Run, AnEpochWithoutAStepHasNoLossAndForceLeavesNothingOfAnOldRun) {
+  TemporaryFolder folder;
+  const std::vector<std::string> wild{"--clip", "none", "--learning-rate", "1e38", "--out", "r"};
+  ASSERT_EQ(train(folder, wild).code, 4);
+  ASSERT_TRUE(std::filesystem::exists(folder / "r/diverged.safetensors"));
+  const Finished f =
+      train(folder, with_last(wild, {"--force", "--epochs", "2", "--non-finite", "skip"}));
+  ASSERT_EQ(f.code, 0) << f.err;
+  EXPECT_FALSE(std::filesystem::exists(folder / "r/diverged.safetensors"));
+  EXPECT_TRUE(last_metrics(folder / "r")["loss"].is_null());
+  EXPECT_TRUE(contains(line_with(f.out, "epoch 2/2  test accuracy"), "  skipped ")) << f.out;
+}
+
 TEST(Run, SaysWhatToSetAndHowGradientsComeBack) {
   TemporaryFolder folder;
   const auto advice = [&](const std::string& clip) {
@@ -389,6 +402,7 @@ TEST(Run, ThatIsToGoOnWithNaNSaysWhatBecameOfIt) {
   const Finished f = train(folder, with("propagate", "r"));
   EXPECT_EQ(f.code, 0) << f.err;
   EXPECT_TRUE(f.out.ends_with("run r\n")) << f.out;
+  ASSERT_FALSE(f.err.empty());
   EXPECT_EQ(lines(f.err).back().find("rein: the weights are not finite, 'hidden/"), 0u) << f.err;
   EXPECT_FALSE(contains(train(folder, {"--non-finite", "propagate", "--out", "s"}).err, "finite"));
   EXPECT_FALSE(contains(train(folder, with("zero", "t")).err, "weights are not finite"));

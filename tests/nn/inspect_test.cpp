@@ -147,12 +147,29 @@ TEST(Inspect, OfAStackNamesLayers) {
   EXPECT_EQ(report.gates[0].name, "cell_0/i");
 }
 
+// Not 0, which would be a gradient that vanishes.
+TEST(Inspect, OfWhatIsNotFiniteIsNotFinite) {
+  Variables vars{Seed{1}};
+  const BasicLSTMCell cell{vars, "lstm", 2, 3};
+  Tensor kernel = vars.at("lstm/kernel").read().clone();
+  kernel.flat<float>()[0] = std::nanf("");
+  vars.assign(vars.at("lstm/kernel"), kernel);
+  GradientTape tape;
+  const SequenceReport report =
+      inspect(cell, tape.input(normal({4, 2, 2}, 1).cast(DType::float32)));
+  EXPECT_TRUE(std::isnan(report.states[0].by_lag[3]));
+  EXPECT_TRUE(std::isnan(report.gates[0].mean));
+  EXPECT_TRUE(std::isnan(report.gates[0].closed));
+  EXPECT_TRUE(std::isnan(report.gates[0].open));
+}
+
 TEST(Inspect, RefusesWhatItCannotRun) {
   Variables vars{Seed{1}};
   BasicRNNCell cell{vars, "rnn", 3, 4};
   GradientTape tape;
   EXPECT_THROW(inspect(cell, tape.input(Tensor({2, 3}))), InvalidArgument);
   EXPECT_THROW(inspect(cell, tape.input(Tensor({2, 1, 5}))), InvalidArgument);
+  EXPECT_THROW(inspect(cell, tape.input(Tensor({2, 0, 3}))), InvalidArgument);
   Graph recording({.eager = false});
   EXPECT_THROW(inspect(cell, recording.input(Spec{{2, 1, 3}, DType::float32})), InvalidArgument);
 }

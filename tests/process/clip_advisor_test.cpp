@@ -261,9 +261,8 @@ const Row kRows[] = {
      },
      {K::clips_outliers, K::exploding},
      1,
-     "nan of the gradient is left after 2 time steps (nan times a step, through 'c'): it explodes "
-     "on its way back. Clip the global norm, or at every time step (StepClip), and lower the "
-     "learning rate."},
+     "Gradients are not finite on their way back through 2 time steps, by 'c': weights or inputs "
+     "have exploded. Go back to healthy weights, with a clip and a lower learning rate."},
     {"gates that are closed",
      [](R& r) {
        r.sequence = {{}, {{"i", false, 0.02, 0.97, 0}, {"j", true, 0.1, 0.5, 0.45}}};

@@ -164,6 +164,30 @@ TEST(Rollback, AStepThatTheRuleRefusesIsBadAndNoPlaceToGoBackTo) {
     EXPECT_EQ(std::get<int64_t>(now.at(name)), std::get<int64_t>(before.at(name))) << name;
 }
 
+// Steps that are skipped before the transforms see them, and the way back.
+TEST(Rollback, IsSeenByAMonitorAroundTheTransforms) {
+  Monitor monitor({.every = 6});
+  SmallModel model;
+  Tensor bad = model.x.clone();
+  bad.flat<float>()[1] = std::nanf("");
+  Step step = record(model.cost(), model.vars,
+                     monitor.around(chain(CheckFinite{}, ClipByGlobalNorm{.clip_norm = 1})),
+                     GradientDescent{.learning_rate = 1e-4}, {.rollback = Rollback{.most_bad = 1}});
+  for (int i = 0; i < 7; ++i) step(model.x, model.y, model.ids);  // the seventh is compared
+  step(bad, model.y, model.ids);
+  EXPECT_EQ(monitor.report().compared_step, 7);
+  EXPECT_TRUE(step(bad, model.y, model.ids).rolled_back);
+  for (int i = 0; i < 3; ++i) step(model.x, model.y, model.ids);
+  const MonitorReport report = monitor.report();
+  EXPECT_EQ(report.steps, 12);
+  EXPECT_EQ(report.skipped, 2);
+  EXPECT_EQ(report.skipped_finite, 0);
+  EXPECT_EQ(report.non_finite, 2);
+  EXPECT_EQ(report.last_non_finite, "w");
+  EXPECT_EQ(report.compared_step, 7);
+  EXPECT_LT(report.variables[0].update.value(), 1e-3);
+}
+
 TEST(Rollback, OnlySoManyTimesThenAnErrorThatSaysWhatHappened) {
   Training t({.most_bad = 1, .rate_factor = 0.5, .most = 2});
   t.go();

@@ -31,6 +31,21 @@ TEST(Step, TellsLossAndNumberAndLeavesNormsUnmeasured) {
   EXPECT_EQ(train(model.x, model.y, model.ids).step, 2);
 }
 
+TEST(Step, TakesAsManyInputsAsTheModel) {
+  SmallModel model;
+  const auto cost = [](Value x, Value y) { return reduce_sum(x * y); };
+  const Tensor x({2});
+  const auto with = [&](std::vector<Tensor> inputs) {
+    Step train = record(cost, model.vars, chain(), Adam{});
+    return test::error_of([&] { train.run(inputs); });
+  };
+  EXPECT_NE(with({x}).find("the model is a function of 2 inputs, it is called with 1"),
+            std::string::npos);
+  EXPECT_NE(with({x, x, x}).find("it is called with 3"), std::string::npos);
+  Function f{cost};
+  EXPECT_NE(test::error_of([&] { f(x); }).find("it is called with 1"), std::string::npos);
+}
+
 TEST(Step, MeasuresWhereItsTimeGoes) {
   SmallModel model;
   Step train = record(model.cost(), model.vars, chain(MeasureNorm{}), Adam{});

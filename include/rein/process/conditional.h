@@ -54,6 +54,8 @@ struct Conditional {
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
   void remember(State& state) const;
+  void see_skipped(Gradients& gradients, State& state, const Variables& variables,
+                   StepInfo& info) const;
 
   template <class Self, class F>
   static void fields(Self& self, F&& f) {

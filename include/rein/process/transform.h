@@ -24,7 +24,8 @@ namespace rein {
 /// place, leaves absent gradients absent and sparse ones sparse, and may multiply `gradients.scale`
 /// instead of all the numbers. `remember(state)`, if it has one, comes after it when the step is
 /// applied: what is to be forgotten of a step that is skipped, or ends with an error, is remembered
-/// there. It must not throw.
+/// there. It must not throw. `see_skipped(gradients, state, variables, info)`, if it has one, comes
+/// in the place of `update` when a step is skipped before it: it changes no gradient.
 template <class T>
 concept Transform = requires(const T t, typename T::State& state, Gradients& gradients,
                              const Variables& variables, StepInfo& info) {
@@ -59,6 +60,11 @@ class AnyTransform {
   }
   /// After `update`, if the step that it saw is not skipped.
   void remember(State& state) const { self_->remember(state); }
+  /// In the place of `update`, if the step is skipped before.
+  void see_skipped(Gradients& gradients, State& state, const Variables& variables,
+                   StepInfo& info) const {
+    self_->see_skipped(gradients, state, variables, info);
+  }
   /// Whether it says what becomes of a step that is not finite, whatever the variable: CheckFinite
   /// does, and so a Chain or Monitor with one in it. Any transform may have this function.
   bool decides_non_finite() const { return self_->decides_non_finite(); }
@@ -79,6 +85,8 @@ class AnyTransform {
     virtual void update(Gradients& gradients, State& state, const Variables& variables,
                         StepInfo& info) const = 0;
     virtual void remember(State& state) const = 0;
+    virtual void see_skipped(Gradients& gradients, State& state, const Variables& variables,
+                             StepInfo& info) const = 0;
     virtual bool decides_non_finite() const = 0;
     virtual bool may_refuse() const = 0;
     virtual void find_shards(std::vector<Shards>& found) const = 0;
@@ -123,6 +131,15 @@ class AnyTransform {
     void remember([[maybe_unused]] State& state) const override {
       if constexpr (requires { transform.remember(state.as<typename T::State>()); })
         transform.remember(state.as<typename T::State>());
+    }
+    void see_skipped([[maybe_unused]] Gradients& gradients, [[maybe_unused]] State& state,
+                     [[maybe_unused]] const Variables& variables,
+                     [[maybe_unused]] StepInfo& info) const override {
+      if constexpr (requires {
+                      transform.see_skipped(gradients, state.as<typename T::State>(), variables,
+                                            info);
+                    })
+        transform.see_skipped(gradients, state.as<typename T::State>(), variables, info);
     }
     bool decides_non_finite() const override {
       if constexpr (requires { transform.decides_non_finite(); })
@@ -169,6 +186,8 @@ struct Chain {
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
   void remember(State& state) const;
+  void see_skipped(Gradients& gradients, State& state, const Variables& variables,
+                   StepInfo& info) const;
   bool decides_non_finite() const;
   bool may_refuse() const { return false; }  // but its parts
 };

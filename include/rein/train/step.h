@@ -180,9 +180,13 @@ class Step {
 };
 
 namespace detail {
+// Throws InvalidArgument unless a model is given as many inputs as it takes.
+void need_inputs(size_t takes, size_t given);
+
 // A function of n values as one of a list of values.
 template <class F, size_t... I>
 Values call_model(const F& f, std::span<const Value> in, std::index_sequence<I...>) {
+  need_inputs(sizeof...(I), in.size());
   if constexpr (std::is_convertible_v<decltype(f(in[I]...)), Values>)
     return f(in[I]...);
   else
