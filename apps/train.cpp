@@ -62,6 +62,11 @@ StepOptions options_of(const TrainSettings& settings) {
   return options;
 }
 
+std::string a_tenth_of_the_rate(const TrainSettings& settings) {
+  if (names_setting(settings.optimizer, "learning_rate")) return {};  // the flag would be refused
+  return fmt::format(" --learning-rate {:.2g}", learning_rate_of(settings) / 10);
+}
+
 // A step whose loss or gradients are not finite throws before it changes anything, unless it shall
 // go on: what it was made of goes into a file.
 StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const TrainSettings& settings,
@@ -80,10 +85,12 @@ StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const TrainSetti
         "diverged at step {}: {}\n{}try a smaller --learning-rate or another --clip{}\n"
         "'rein replay {}' says where it began",
         number, error.what(), watch.advice(settings),
-        run.has_weights() ? fmt::format(", as in 'rein train --from {} --clip global:1', which "
-                                        "begins with the last weights that were saved",
-                                        run.path().string())
-                          : " in a new run",
+        run.has_weights()
+            ? fmt::format(
+                  ", as in 'rein train --from {} --clip global:1{}', which begins with the "
+                  "last weights that were saved, or --rollback on, which goes back by itself",
+                  run.path().string(), a_tenth_of_the_rate(settings))
+            : " in a new run, or --rollback on, which goes back by itself",
         run.bundle_file().string()));
   }
 }

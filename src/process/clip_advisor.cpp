@@ -151,11 +151,13 @@ Advice on_dominant(const VariableReport& v, double order) {
 }
 
 Advice on_idle(const VariableReport& v, int64_t window) {
-  return {.kind = AdviceKind::idle_variable,
-          .text = fmt::format("'{}' had no gradient in {} steps: the loss does not depend on it.",
-                              v.name, window),
-          .variable = v.name,
-          .evidence = {{"window", static_cast<double>(window)}}};
+  return {
+      .kind = AdviceKind::idle_variable,
+      .text = fmt::format("'{}' had no gradient in {} steps: the loss does not depend on it, or "
+                          "what it leads to is saturated.",
+                          v.name, window),
+      .variable = v.name,
+      .evidence = {{"window", static_cast<double>(window)}}};
 }
 
 Advice on_update(const VariableReport& v) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace rein {
@@ -105,11 +106,17 @@ void StateReader::check(std::string_view op, Where where) {
   for (const auto& [name, value] : dict_)
     if (!seen_.contains(name))
       unexpected.push_back(fmt::format("'{}' ({})", name, to_string(value)));
+  const bool of_settings =
+      std::ranges::any_of(other_, [](const auto& line) { return line.starts_with("'settings/"); });
   for (auto& name : missing_) name = fmt::format("'{}'", name);
   if (!missing_.empty() || !unexpected.empty() || !other_.empty())
     throw InvalidArgument(op,
                           "what was saved does not fit this setup:" + lines("missing", missing_) +
-                              lines("unexpected", unexpected) + lines("different", other_) + "\n",
+                              lines("unexpected", unexpected) + lines("different", other_) +
+                              (of_settings ? "\nsettings that are meant to be others: "
+                                             "SavedSettings::do_not_matter"
+                                           : "") +
+                              "\n",
                           where);
   writes_ = true;
 }

@@ -225,7 +225,8 @@ TEST(Run, DivergenceLaterSaysHowToGoOnWithTheLastWeights) {
       train(folder, {"--limit", "640", "--epochs", "2", "--clip", "none", "--schedule",
                      "exponential:decay_rate=1e41,decay_steps=40,staircase=true", "--out", "r"});
   EXPECT_EQ(diverged.code, 4) << diverged.err;
-  EXPECT_TRUE(contains(diverged.err, "as in 'rein train --from r --clip global:1'"))
+  EXPECT_TRUE(
+      contains(diverged.err, "as in 'rein train --from r --clip global:1 --learning-rate 0.0001'"))
       << diverged.err;
   EXPECT_TRUE(contains(diverged.err, "\nadvice: p50 ")) << diverged.err;
   EXPECT_EQ(rein(folder, {"train", "--from", "r", "--clip", "global:1", "--schedule", "constant",

@@ -213,7 +213,8 @@ const Row kRows[] = {
      },
      {K::clips_outliers, K::idle_variable},
      1,
-     "'rnn/bias' had no gradient in 256 steps: the loss does not depend on it.",
+     "'rnn/bias' had no gradient in 256 steps: the loss does not depend on it, or what it leads to "
+     "is saturated.",
      {},
      "rnn/bias"},
     {"large updates",
