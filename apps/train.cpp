@@ -62,9 +62,17 @@ StepOptions options_of(const TrainSettings& settings) {
   return options;
 }
 
-std::string a_tenth_of_the_rate(const TrainSettings& settings) {
-  if (names_setting(settings.optimizer, "learning_rate")) return {};  // the flag would be refused
-  return fmt::format(" --learning-rate {:.2g}", learning_rate_of(settings) / 10);
+// After a divergence: with the last healthy weights, if there are some.
+std::string way_on(const TrainSettings& settings, const RunFolder& run) {
+  if (!run.has_weights()) return " in a new run";
+  const std::string slower =
+      names_setting(settings.optimizer, "learning_rate")  // the flag would be refused
+          ? ""
+          : fmt::format(" --learning-rate {:.2g}", learning_rate_of(settings) / 10);
+  return fmt::format(
+      ", as in 'rein train --from {} --clip global:1{}', which begins with the last weights that "
+      "were saved",
+      run.path().string(), slower);
 }
 
 // A step whose loss or gradients are not finite throws before it changes anything, unless it shall
@@ -82,15 +90,10 @@ StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const TrainSetti
                  {settings, step.state(), batch,
                   products.narrow() ? std::optional(unit_of(products)) : std::nullopt});
     throw NonFiniteError(fmt::format(
-        "diverged at step {}: {}\n{}try a smaller --learning-rate or another --clip{}\n"
+        "diverged at step {}: {}\n{}try a smaller --learning-rate or another --clip{}{}\n"
         "'rein replay {}' says where it began",
-        number, error.what(), watch.advice(settings),
-        run.has_weights()
-            ? fmt::format(
-                  ", as in 'rein train --from {} --clip global:1{}', which begins with the "
-                  "last weights that were saved, or --rollback on, which goes back by itself",
-                  run.path().string(), a_tenth_of_the_rate(settings))
-            : " in a new run, or --rollback on, which goes back by itself",
+        number, error.what(), watch.advice(settings), way_on(settings, run),
+        settings.rollback == "none" ? ", or --rollback on, which goes back by itself" : "",
         run.bundle_file().string()));
   }
 }
