@@ -37,6 +37,16 @@ bool exists(const fs::path& path) {
 
 }  // namespace
 
+std::optional<NonFiniteWeight> first_non_finite(const Variables& weights) {
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const std::span<const float> values = weights.values<float>(i);
+    const auto bad = std::ranges::find_if_not(values, [](float x) { return std::isfinite(x); });
+    if (bad != values.end())
+      return NonFiniteWeight{weights.layout().entries[i].name, bad - values.begin(), *bad};
+  }
+  return std::nullopt;
+}
+
 bool RunFolder::holds_run() const {
   return app::exists(settings_file()) || app::exists(metrics_file()) || app::exists(weights_file());
 }
@@ -85,14 +95,10 @@ TrainSettings RunFolder::settings() const {
 
 void RunFolder::load_weights(Variables& variables) const {
   load_variables(weights_file(), variables);
-  for (size_t i = 0; i < variables.size(); ++i) {
-    const std::span<const float> values = variables.values<float>(i);
-    const auto bad = std::ranges::find_if_not(values, [](float x) { return std::isfinite(x); });
-    if (bad != values.end())
-      throw DataError(weights_file().string(), variables[i].name(),
-                      fmt::format("element {} is {}; give a run that did not diverge",
-                                  bad - values.begin(), *bad));
-  }
+  if (const auto bad = first_non_finite(variables))
+    throw DataError(
+        weights_file().string(), bad->variable,
+        fmt::format("element {} is {}; give a run that did not diverge", bad->element, bad->value));
 }
 
 void RunFolder::save_weights(const Variables& variables, int64_t epoch, int64_t step) const {

@@ -3,12 +3,21 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "rein/tensor/variables.h"
 #include "train_settings.h"
 
 namespace rein::app {
+
+struct NonFiniteWeight {
+  std::string variable;
+  int64_t element = 0;
+  float value = 0;
+};
+/// The first, if there is one.
+std::optional<NonFiniteWeight> first_non_finite(const Variables& weights);
 
 class RunFolder {
  public:

@@ -2,8 +2,8 @@
 #include <signal.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -100,15 +100,11 @@ StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const TrainSetti
 
 // As a policy that lets numbers be may leave them.
 void warn_unless_finite(const Variables& weights) {
-  for (size_t i = 0; i < weights.size(); ++i)
-    if (!std::ranges::all_of(weights.values<float>(i), [](float w) { return std::isfinite(w); })) {
-      fmt::print(
-          stderr,
-          "rein: the weights are not finite, '{}' is the first, so that the run is of no use; "
-          "--non-finite stop ends before that and says where it began\n",
-          weights.layout().entries[i].name);
-      return;
-    }
+  if (const auto bad = first_non_finite(weights))
+    fmt::print(stderr,
+               "rein: the weights are not finite, '{}' is the first, so that the run is of no use; "
+               "--non-finite stop ends before that and says where it began\n",
+               bad->variable);
 }
 
 int report_stop(int signal, const RunFolder& run, int64_t step, const Variables& weights) {
@@ -196,9 +192,8 @@ int train(TrainRequest request) {
         [&] { test = accuracy(classifier.logits(task.test.images), task.test.labels); });
     const EpochSummary whole = std::exchange(summary, {});
     save(epoch);
-    watch.look_inside(model, task.test.images);
     JsonObject told = whole.to_json(epoch, settings.batch_size, test);
-    watch.add_to(told);
+    std::ranges::copy(watch.look_inside(model, task.test.images), std::back_inserter(told));
     metrics.append(told);
     progress.clear();
     fmt::print("epoch {}/{}  {}\n", epoch, settings.epochs,

@@ -19,26 +19,23 @@ bool is_guarded(const Advice& advice, const TrainSettings& settings) {
 
 }  // namespace
 
-void Watch::look_inside(const RowLstm& model, const Tensor& images) {
+JsonObject Watch::look_inside(const RowLstm& model, const Tensor& images) {
   Shape some = images.shape();
   some[0] = std::min(some[0], kImages);
   GradientTape tape;
-  monitor_.note(model.inspect(tape.input(images.piece(0, some))));
-}
-
-void Watch::add_to(JsonObject& metrics) const {
-  const MonitorReport report = monitor_.report();
-  if (!report.sequence) return;
-  for (const GradientByLag& state : report.sequence->states)
-    metrics.emplace_back(state.state == "c" ? "gradient_by_lag_c" : "gradient_by_lag_h",
-                         state.by_lag);
+  const SequenceReport report = model.inspect(tape.input(images.piece(0, some)));
+  JsonObject told;
+  for (const GradientByLag& state : report.states)
+    told.emplace_back(state.state == "c" ? "gradient_by_lag_c" : "gradient_by_lag_h", state.by_lag);
   std::vector<double> closed, open;  // i, j, f, o
-  for (const GateReport& gate : report.sequence->gates) {
+  for (const GateReport& gate : report.gates) {
     closed.push_back(gate.closed);
     open.push_back(gate.open);
   }
-  metrics.emplace_back("gates_closed", closed);
-  metrics.emplace_back("gates_open", open);
+  told.emplace_back("gates_closed", closed);
+  told.emplace_back("gates_open", open);
+  monitor_.note(report);
+  return told;
 }
 
 std::string Watch::advice(const TrainSettings& settings) const {

@@ -208,7 +208,14 @@ Cotangents Graph::gradients(Value y, std::span<const Value> xs, Where where) {
     if (!leads[id]) continue;
     const bool reached = std::ranges::any_of(inflow[id], [](const auto& f) { return !f.empty(); });
     if (!reached) continue;
+    const size_t before = nodes_.size(), source = nodes_[id].gradient_of.value_or(id);
+    // Whoever asked for the gradient is the caller of what it is made of.
+    const auto attribute = [&] {
+      for (size_t k = before; k < nodes_.size(); ++k)
+        nodes_[k].where = where, nodes_[k].gradient_of = source;
+    };
     for (const Inflow& f : inflow[id]) total[id].push_back(f.sum(where));
+    attribute();
     const OpRecord* op = nodes_[id].op;
     if (!op) continue;
     const auto attributes = nodes_[id].attributes;  // copies: rules append nodes
@@ -226,17 +233,13 @@ Cotangents Graph::gradients(Value y, std::span<const Value> xs, Where where) {
       const Cotangent& c = total[id][i];
       dout.push_back(c.rows ? Inflow::to_dense(*c.rows, where) : c.value);
     }
-    const size_t before = nodes_.size();
-    const size_t source = nodes_[id].gradient_of.value_or(id);
     Cotangents d;
     try {
       d = op->vjp(attributes.get(), {in, out, dout, needed, options_.examples_apart});
     } catch (const InvalidArgument& e) {  // of an op that the rule is made of
       throw InvalidArgument(fmt::format("gradient of {}", op->name), e.what(), place);
     }
-    // Whoever asked for the gradient is the caller of what the rule is made of.
-    for (size_t k = before; k < nodes_.size(); ++k)
-      nodes_[k].where = where, nodes_[k].gradient_of = source;
+    attribute();
     if (d.size() != in.size())
       throw InvalidArgument(op->name,
                             fmt::format("its gradient rule gives {} cotangents for {} arguments",

@@ -85,8 +85,13 @@ std::optional<NonFiniteOrigin> GradientRecording::find_non_finite(std::span<cons
       origin.where = node.where;
       if (node.gradient_of) {
         const auto& source = graph.nodes()[*node.gradient_of];
-        origin.gradient_of = source.op->name;
-        origin.where = source.where;
+        if (source.op) {
+          origin.gradient_of = source.op->name;
+          origin.where = source.where;
+        } else if (source.variable) {  // the sum of what its uses give
+          origin.gradient_of = fmt::format("'{}'", source.variable->name());
+          origin.layer = scope_of(source.variable->name());
+        }
       }
       origin.value = element(*out.spec, out.data, at);
       origin.result = to_string(*out.spec);

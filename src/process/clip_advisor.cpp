@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 
 namespace rein {
 namespace {
@@ -198,10 +197,6 @@ void on_lags(const SequenceReport& s, const ClipAdvisor& rules, std::vector<Advi
   const size_t steps = most->by_lag.size() - 1;
   const bool vanishes = kept(*most) <= rules.vanishes;
   if (!vanishes && kept(*most) < rules.explodes) return;
-  const std::string seen = fmt::format(
-      "{:.2g} of the gradient is left after {} time steps ({:.3g} "
-      "times a step, through '{}')",
-      kept(*most), steps, most->factor(), most->state);
   if (!std::isfinite(kept(*most))) {
     all.push_back(
         {.kind = AdviceKind::exploding,
@@ -212,6 +207,9 @@ void on_lags(const SequenceReport& s, const ClipAdvisor& rules, std::vector<Advi
          .evidence = {{"kept", kept(*most)}, {"time_steps", static_cast<double>(steps)}}});
     return;
   }
+  const std::string seen = fmt::format(
+      "{:.2g} of the gradient is left after {} time steps ({:.3g} times a step, through '{}')",
+      kept(*most), steps, most->factor(), most->state);
   all.push_back(
       {.kind = vanishes ? AdviceKind::vanishing : AdviceKind::exploding,
        .text = seen + (vanishes ? ": the first ones teach nothing, and no clip mends that. Begin "

@@ -31,7 +31,7 @@ void clip_each_as(Gradients& gradients, Norms& norms, StepInfo& info, F f) {
     std::atomic<bool> clipped = false;
     for_each_piece<T>(gradients, [&](size_t i, std::span<T> x) {
       const T sum = sums[i], root = std::sqrt(sum), n = static_cast<T>(norms.elements[i]);
-      if (reference::clip_all_in_place(x, [=](T v) { return f(v, sum, root, n); })) clipped = true;
+      if (reference::clip_in_place(x, [=](T v) { return f(v, sum, root, n); })) clipped = true;
     });
     info.clipped |= clipped;
     norms.take(gradients);

@@ -105,6 +105,14 @@ void Groups::remember(State& state) const {
   for (size_t k = 0; k < groups.size(); ++k) groups[k].transform.remember(state.states[k]);
 }
 
+void Groups::see_skipped(Gradients& gradients, State& state, const Variables& variables,
+                         StepInfo& info) const {
+  for (size_t k = 0; k < groups.size(); ++k) {
+    const Alone alone(gradients, state.kinds, [&](size_t i) { return state.group_of[i] == k; });
+    groups[k].transform.see_skipped(gradients, state.states[k], variables, info);
+  }
+}
+
 void Groups::update(Gradients& gradients, State& state, const Variables& variables,
                     StepInfo& info) const {
   const double pending = gradients.scale;
@@ -123,12 +131,16 @@ void Groups::update(Gradients& gradients, State& state, const Variables& variabl
   // A group knows its own variables alone: its norms must not pass for those of all.
   bool wanted = info.norms_wanted && info.norms_wanted->of_variable.empty();
   bool any = false;
-  for (size_t k = 0; k < groups.size() && !info.skip; ++k) {
+  for (size_t k = 0; k < groups.size(); ++k) {
+    const Alone alone(gradients, state.kinds, [&](size_t i) { return state.group_of[i] == k; });
+    if (info.skip) {
+      groups[k].transform.see_skipped(gradients, state.states[k], variables, info);
+      continue;
+    }
     StepInfo part = info;
     part.measured = part.clipped = false;
     part.norms_wanted = wanted ? &state.left : nullptr;
     state.left.of_variable.clear();
-    const Alone alone(gradients, state.kinds, [&](size_t i) { return state.group_of[i] == k; });
     groups[k].transform.update(gradients, state.states[k], variables, part);
     state.measured[k] = part.measured;
     state.factors[k] = gradients.scale == pending ? 1 : gradients.scale / pending;

@@ -112,16 +112,10 @@ bool clips(T factor) {
   return !(std::abs(factor - 1) <= std::numeric_limits<T>::epsilon());
 }
 
-/// x = f(x); whether that clips it, and so changes it by more than roundings.
+/// x = f(x), which is a factor for all of them; whether that clips them, and so changes one by more
+/// than roundings. No branch on a number.
 template <class T, class F>
-bool clip_in_place(T& x, F f) {
-  const T old = std::exchange(x, f(x));
-  return x != old && !std::isnan(old) && clips(f(T{1}));
-}
-
-/// The same of all x, of whose numbers f multiplies all by one factor: without a branch for each.
-template <class T, class F>
-bool clip_all_in_place(std::span<T> x, F f) {
+bool clip_in_place(std::span<T> x, F f) {
   unsigned changed = 0;
   for (T& v : x) {
     const T old = std::exchange(v, f(v));

@@ -15,11 +15,13 @@ bool clip_slices_as(Semantics semantics, const Slicing& slicing, std::span<T> x,
   add_to_slices(slicing, std::span<const T>(x), std::span<T>(sums), [](T v) { return v * v; });
   bool clipped = false;
   slicing.for_each_run([&](size_t slice, size_t i, size_t n, size_t step) {
-    for (size_t j = 0; j < n; ++j)
-      clipped |= reference::clip_in_place(x[i + j], [&](T v) {
-        return reference::clipped_by_norm(semantics, v, std::sqrt(sums[slice + j * step]),
-                                          static_cast<T>(clip_norm));
+    const size_t of_one = step == 0 ? n : 1;
+    for (size_t j = 0; j < n; j += of_one) {
+      const T norm = std::sqrt(sums[slice + j * step]);
+      clipped |= reference::clip_in_place(x.subspan(i + j, of_one), [=](T v) {
+        return reference::clipped_by_norm(semantics, v, norm, static_cast<T>(clip_norm));
       });
+    }
   });
   return clipped;
 }

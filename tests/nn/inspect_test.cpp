@@ -86,6 +86,7 @@ TEST(Inspect, OfAnLstmFollowsItsForgetGate) {
   } want[] = {{"i", i, 0, 1}, {"j", j, 0, 0}, {"f", f, 0, 0}, {"o", o, 1, 0}};
   for (size_t g = 0; g < 4; ++g) {
     EXPECT_EQ(report.gates[g].name, want[g].name);
+    EXPECT_EQ(report.gates[g].is_tanh, g == 1);
     EXPECT_NEAR(report.gates[g].mean, want[g].mean, 1e-14);
     EXPECT_EQ(report.gates[g].closed, want[g].closed);
     EXPECT_EQ(report.gates[g].open, want[g].open);

@@ -15,6 +15,7 @@ namespace rein {
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // a has two elements, b one; steps of given gradients.
 struct Steps {
@@ -262,6 +263,30 @@ TEST(Monitor, CountsStepsThatAreNotFiniteAndSkips) {
 }
 
 // What mended the numbers in front of the first norms, or behind them.
+// In front of it, in a chain, and in a group that comes later.
+TEST(Monitor, CountsStepsThatWereSkippedBefore) {
+  Monitor behind, in_group, in_later_group;
+  const AnyTransform clip = ClipByGlobalNorm{.clip_norm = 1};
+  Steps steps(chain(Groups{{{"a", chain(in_group.around(clip), CheckFinite{})},
+                            {"b", in_later_group.around(clip)}}},
+                    behind.around(clip)));
+  steps.run({3, 4}, 12), steps.run({3, kNaN}, 12), steps.run({3, 4}, 12);
+  for (const Monitor* monitor : {&behind, &in_later_group}) {
+    const MonitorReport r = monitor->report();
+    EXPECT_EQ(r.steps, 3);
+    EXPECT_EQ(r.skipped, 1);
+    EXPECT_EQ(r.non_finite, 1);
+    EXPECT_EQ(r.clip_rate, 1);
+  }
+  EXPECT_EQ(behind.report().last_non_finite, "a");
+  EXPECT_EQ(in_group.report().skipped, 0);  // it came before
+
+  Monitor whole;
+  Steps skipped(chain(CheckFinite{}, Groups{{{"b", whole.around(clip)}}}));
+  skipped.run({3, kNaN}, 12);
+  EXPECT_EQ(whole.report().skipped, 1);
+}
+
 TEST(Monitor, SeesThroughNumbersThatWereZeroed) {
   struct {
     const char* name;

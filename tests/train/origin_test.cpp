@@ -161,5 +161,22 @@ TEST(Origin, OfAGradientNamesTheOpOfTheProgram) {
       << origin->text();
 }
 
+// Each use of it has a gradient that is finite.
+TEST(Origin, OfASumOfGradientsNamesTheVariable) {
+  Variables vars;
+  const Variable w = vars.add("layer/w", {1}, zeros());
+  const auto cost = [&](Value in) { return reduce_sum(in * w) + reduce_sum(in * w); };
+  Step step = record(cost, vars, chain(), GradientDescent{});
+  const Tensor input[] = {Tensor::of<float>({1}, {3e38F})};
+  const auto origin = step.find_non_finite(input);
+  ASSERT_TRUE(origin);
+  EXPECT_EQ(origin->op, "add");
+  EXPECT_EQ(origin->gradient_of, "'layer/w'");
+  EXPECT_EQ(origin->layer, "layer");
+  EXPECT_EQ(origin->text().find("backward, op add of layer 'layer' in the gradient of 'layer/w'"),
+            0u)
+      << origin->text();
+}
+
 }  // namespace
 }  // namespace rein

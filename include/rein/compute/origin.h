@@ -21,10 +21,11 @@ struct SequencePlace {
 /// ops come first, in the order of the program, then those that make gradients.
 struct NonFiniteOrigin {
   enum class Pass : uint8_t { input, variable, forward, backward } pass = Pass::forward;
-  std::string op;           // its name; or the input's number, or the variable's name
-  std::string gradient_of;  // backward: the op of the program of whose gradient it is a part
-  std::string layer;        // scope of a variable that the op reads: `rnn_1` of `rnn_1/kernel`
-  Where where{};  // the call in the program that made it, or the op that it is the gradient of
+  std::string op;  // its name; or the input's number, or the variable's name
+  // Backward: the op of the program of whose gradient it is a part, or the variable (in quotes).
+  std::string gradient_of;
+  std::string layer;  // scope of a variable that the op reads: `rnn_1` of `rnn_1/kernel`
+  Where where{};      // the call in the program that made it, or the op that it is the gradient of
   bool in_sequence = false;
   SequencePlace place{};       // if in a sequence
   std::string result;          // the spec of the result

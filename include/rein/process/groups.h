@@ -55,6 +55,8 @@ struct Groups {
   State init(const Variables& variables) const;
   void update(Gradients& gradients, State& state, const Variables& variables, StepInfo& info) const;
   void remember(State& state) const;
+  void see_skipped(Gradients& gradients, State& state, const Variables& variables,
+                   StepInfo& info) const;
   bool may_refuse() const { return false; }  // but its groups
 
   template <class Self, class F>

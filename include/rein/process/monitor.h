@@ -29,7 +29,8 @@ struct MonitorOptions {
 /// are as in StepInfo: before the first and after the last of them that takes norms, as every clip
 /// does. It uses the norms that they take; a pass of its own over the gradients is made only in
 /// steps in which something else than the factor of all of them has changed, or if none of them
-/// takes norms (then once, behind them: after is before).
+/// takes norms (then once, behind them: after is before). A step that was skipped before it came to
+/// them (for its loss scale, by a Rollback or a transform in front) counts too, with such a pass.
 ///
 /// In the first of every `every` steps it copies the parameters and compares them with what they
 /// are one step later: that is the update-to-weight ratio, whatever the rule.

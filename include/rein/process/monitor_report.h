@@ -44,7 +44,7 @@ struct MonitorReport {
   std::optional<double> limit{};
   double trend = 1;            // median norm of the newest quarter / that of the oldest
   int64_t non_finite = 0;      // steps
-  int64_t skipped = 0;         // steps in which a transform asked for that
+  int64_t skipped = 0;         // steps, by what it is around or before they came to it
   int64_t skipped_finite = 0;  // those of them that were finite
   // The first variable of the newest step that was not finite; empty if only its loss was not.
   std::string last_non_finite{};
