@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 namespace rein {
 namespace {
@@ -45,6 +46,39 @@ std::string lines(std::string_view title, const std::vector<std::string>& names)
   std::string text;
   for (const auto& name : names) text += fmt::format("\n  {}: {}", title, name);
   return text;
+}
+
+using Names = std::set<std::string, std::less<>>;
+
+bool has_below(const Names& names, const std::string& folder) {
+  const auto next = names.lower_bound(folder + "/");
+  return next != names.end() && next->starts_with(folder + "/");
+}
+
+// Each of `names` as `told`; but where there are more than a few of a folder of which `others` have
+// nothing, the folder. Settings, whose values tell something, always one by one.
+template <class Told>
+std::vector<std::string> by_folder(const Names& names, const Names& others, Told told) {
+  constexpr auto kFew = 4;
+  std::vector<std::string> all;
+  for (auto name = names.begin(); name != names.end();) {
+    size_t end = name->find('/');
+    while (end != std::string::npos && has_below(others, name->substr(0, end)))
+      end = name->find('/', end + 1);
+    const auto outside = [&](const std::string& other) {
+      return end == std::string::npos ||
+             !other.starts_with(std::string_view(*name).substr(0, end + 1));
+    };
+    const auto last = std::find_if(name, names.end(), outside);
+    if (const auto count = std::distance(name, last);
+        count > kFew && !name->starts_with("settings/")) {
+      all.push_back(fmt::format("all {} of '{}/'", count, name->substr(0, end)));
+      name = last;
+    } else {
+      all.push_back(told(*name++));
+    }
+  }
+  return all;
 }
 
 std::string known(const Settings::Live& live) { return joined("known", live.name); }
@@ -102,17 +136,25 @@ void StateReader::ignore(std::string_view prefix) {
 }
 
 void StateReader::check(std::string_view op, Where where) {
-  std::vector<std::string> unexpected;
-  for (const auto& [name, value] : dict_)
-    if (!seen_.contains(name))
-      unexpected.push_back(fmt::format("'{}' ({})", name, to_string(value)));
+  const Names missing(missing_.begin(), missing_.end());
+  Names saved, expected = seen_, unexpected;
+  expected.insert(missing.begin(), missing.end());
+  for (const auto& [name, value] : dict_) {
+    saved.insert(name);
+    if (!seen_.contains(name)) unexpected.insert(name);
+  }
   const bool of_settings =
       std::ranges::any_of(other_, [](const auto& line) { return line.starts_with("'settings/"); });
-  for (auto& name : missing_) name = fmt::format("'{}'", name);
+  const auto quoted = [](const std::string& name) { return fmt::format("'{}'", name); };
+  const auto with_value = [&](const std::string& name) {
+    return fmt::format("'{}' ({})", name, to_string(dict_.find(name)->second));
+  };
   if (!missing_.empty() || !unexpected.empty() || !other_.empty())
     throw InvalidArgument(op,
-                          "what was saved does not fit this setup:" + lines("missing", missing_) +
-                              lines("unexpected", unexpected) + lines("different", other_) +
+                          "what was saved does not fit this setup:" +
+                              lines("missing", by_folder(missing, saved, quoted)) +
+                              lines("unexpected", by_folder(unexpected, expected, with_value)) +
+                              lines("different", other_) +
                               (of_settings ? "\nsettings that are meant to be others: "
                                              "SavedSettings::do_not_matter"
                                            : "") +

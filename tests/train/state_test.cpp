@@ -76,7 +76,7 @@ TEST(StepState, AnotherSetupIsAnErrorThatListsTheDifferences) {
   } catch (const InvalidArgument& error) {
     const std::string text = error.what();
     for (const char* part :
-         {"missing: 'parameters/more'", "missing: 'rule/momentum/w'",
+         {"missing: 'parameters/more'", "missing: all 5 of 'rule/momentum/'\n",
           "unexpected: 'rule/m/w' (float32 [3, 2])", "unexpected: 'settings/rule/beta1' (0.9)",
           "'settings/rule': 'Momentum' here, 'Adam' saved", "'settings/process/0'",
           "state_test.cpp"})
@@ -103,6 +103,31 @@ TEST(StepState, OptionsOfAStepDifferByThemselvesAlone) {
     EXPECT_NE(text.find("process/0/policy': 'skip' here, 'stop' saved"), std::string::npos) << text;
     EXPECT_EQ(text.find("process"), text.rfind("process")) << text;
   }
+}
+
+// All that a rollback keeps is one line.
+TEST(StepState, FoldersThatTheOtherSideLacksAreOneDifference) {
+  SmallModel model, other;
+  Step plain = record(model.cost(), model.vars, clips(), Adam{});
+  plain(model.x, model.y, model.ids);
+  Step kept = record(other.cost(), other.vars, clips(), Adam{}, {.rollback = Rollback{}});
+  const auto differences = [](Step& step, const StateDict& saved) -> std::string {
+    try {
+      step.load_state(saved);
+    } catch (const InvalidArgument& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const std::string missing = differences(kept, plain.state());
+  EXPECT_NE(missing.find("missing: 'settings/rollback/every'"), std::string::npos) << missing;
+  EXPECT_NE(missing.find("of 'rollback/'\n"), std::string::npos) << missing;
+  EXPECT_EQ(missing.find("'rollback/kept"), std::string::npos) << missing;
+  const std::string unexpected = differences(plain, kept.state());
+  EXPECT_NE(unexpected.find("unexpected: 'settings/rollback/every' (100)"), std::string::npos)
+      << unexpected;
+  EXPECT_NE(unexpected.find("of 'rollback/'\n"), std::string::npos) << unexpected;
+  EXPECT_EQ(unexpected.find("'rollback/kept"), std::string::npos) << unexpected;
 }
 
 TEST(StepState, SettingsMayDifferOnRequest) {
