@@ -48,7 +48,7 @@ struct PredictRequest {
 int predict(const PredictRequest& request);
 
 struct ReplayRequest {
-  std::filesystem::path file;
+  std::filesystem::path run;  // or its bundle
   int threads = 0;
 };
 /// Computes the step of a bundle again and names where the first number that is not finite arises.

@@ -107,18 +107,21 @@ void add_train(CLI::App& app, Arguments& a) {
             std::string(option.help))
         ->type_name(std::string(option.value))
         ->default_str(text_of(TrainSettings{}, option));
-  train->add_option("--config", a.train_arguments.config, "settings from a TOML file")
+  train
+      ->add_option("--config", a.train_arguments.config,
+                   "settings from a TOML file, in front of the usual ones")
       ->type_name("FILE")
       ->check(named());
   train
       ->add_option("--set", a.train_arguments.assignments,
-                   "one setting as in the file; may be repeated")
+                   "one setting as in the file, in front of it; a flag is in front of both")
       ->type_name("KEY=VALUE")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   CLI::Option* out =
       train->add_option("--out", a.train.out, "folder of the run; default runs/1, runs/2, ...")
-          ->type_name("DIR");
+          ->type_name("DIR")
+          ->check(named());
   train->add_flag("--force", a.train.force, "replace a run that is in --out");
   train
       ->add_option(
@@ -178,9 +181,11 @@ void add_predict(CLI::App& app, Arguments& a) {
 void add_replay(CLI::App& app, Arguments& a) {
   CLI::App* replay = app.add_subcommand(
       "replay", "Compute a step that diverged again, and say where numbers cease to be finite");
-  replay->add_option("file", a.replay.file, "what 'rein train' wrote when it diverged")
+  replay
+      ->add_option("run", a.replay.run,
+                   "folder of a run that diverged, or its diverged.safetensors")
       ->required()
-      ->type_name("FILE");
+      ->type_name("RUN");
   add_threads(*replay, a.replay.threads);
 }
 
@@ -338,8 +343,7 @@ int run(int argc, char** argv) {
 
   const CLI::App& command = innermost(app);
   if (command.get_name() == "train") {
-    if (std::filesystem::is_directory(a.resume)) a.resume /= "checkpoint.safetensors";
-    if (!a.resume.empty()) a.train.checkpoint = read_checkpoint(a.resume);
+    if (!a.resume.empty()) a.train.checkpoint = read_checkpoint(RunFolder::checkpoint_at(a.resume));
     a.train.settings = a.train_arguments.resolve(first_settings(a.train));
     return train(std::move(a.train));
   }

@@ -13,7 +13,7 @@ double or_none(double clip) { return clip > 0 ? clip : std::numeric_limits<doubl
 RowLstm::RowLstm(Variables& variables, const TrainSettings& s)
     : in_(variables, "hidden", kColumns, s.hidden),
       cell_(variables, "rnn", s.hidden, s.hidden,
-            {.forget_bias = 1,
+            {.forget_bias = s.forget_bias,
              .cell_clip = or_none(s.cell_clip),
              .step_clip = {.gates = or_none(s.error_clip)}}),
       out_(variables, "out", s.hidden, kClasses) {}

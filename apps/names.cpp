@@ -70,8 +70,10 @@ std::optional<AnyTransform> clip_by_value(const Form& form, std::string_view opt
   double c = 0;
   if (form.positive(c))
     made.min = -c, made.max = c;
-  else if (!form.main.empty() || !form.names("min") || !form.names("max"))
+  else if (!form.main.empty() || form.settings.empty())
     return std::nullopt;
+  else if (!form.names("min") || !form.names("max"))
+    throw UsageError(fmt::format("{}: '{}' is one bound; give min and max", option, form.text));
   form.set(option, made);
   return made;
 }
@@ -119,11 +121,13 @@ AnyTransform one_clip(std::string_view text, std::string_view option) {
     throw UsageError(fmt::format("{}: none stands alone; leave it, or the others, away", option));
   const Form form(text);
   const NamedClip* found = find_clip(form);
-  if (found != std::end(kClips))
+  if (found != std::end(kClips)) {
     if (auto made = found->make(form, option)) return begun(option, text, *std::move(made));
+    throw UsageError(fmt::format("{}: '{}' needs its C, a positive number, as in {}: {}", option,
+                                 text, found->form, found->help));
+  }
   std::vector<std::string_view> names;  // that it may be meant to be
-  if (found == std::end(kClips))
-    for (const NamedClip& c : kClips) names.push_back(c.name());
+  for (const NamedClip& c : kClips) names.push_back(c.name());
   throw UsageError(fmt::format("{}: '{}' is none of these, with C a positive number{}:\n{}", option,
                                text, did_you_mean(form.name, names), clip_forms()));
 }

@@ -1,10 +1,14 @@
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "bundle.h"
 #include "commands.h"
 #include "model.h"
 #include "names.h"
+#include "rein/process/clip_by_global_norm.h"
 #include "rein/train/step.h"
+#include "run_folder.h"
 
 namespace rein::app {
 namespace {
@@ -39,11 +43,22 @@ void check_inputs(const std::string& file, const Bundle& bundle) {
           fmt::format("{} cannot be cut into {} equal parts", to_string(tensor.spec()), parts));
 }
 
+// What the loss was compared with, if the run had a rollback that looks at it.
+std::string of_the_rollback(const Bundle& bundle) {
+  const auto rollback = make_rollback(bundle.settings.rollback);
+  const auto kept = bundle.state.find("rollback/loss");
+  const double* loss = kept == bundle.state.end() ? nullptr : std::get_if<double>(&kept->second);
+  if (!rollback || !std::isfinite(rollback->loss_above) || !loss) return {};
+  return fmt::format("bad, for the rollback, is a loss of more than {} times {}\n",
+                     rollback->loss_above, *loss);
+}
+
 }  // namespace
 
 int replay(const ReplayRequest& request) {
-  const std::string file = request.file.string();
-  const Bundle bundle = read_bundle(request.file);
+  const std::filesystem::path path = RunFolder::bundle_at(request.run);
+  const std::string file = path.string();
+  const Bundle bundle = read_bundle(path);
   const TrainSettings& settings = bundle.settings;
   check_inputs(file, bundle);
   Variables variables;
@@ -54,11 +69,11 @@ int replay(const ReplayRequest& request) {
   options.products.unit = bundle.unit.value_or(NarrowUnit::amx);   // once the only one
   options.products.emulated = !why_not(options.products).empty();  // the same bits
   if (settings.loss_scale > 0) options.loss_scale = LossScale{.initial = settings.loss_scale};
-  Step step = record(cost, variables, chain(), GradientDescent{}, options);
+  Step step = record(cost, variables, MeasureNorm{}, GradientDescent{}, options);
   set_state(file, bundle, step);
 
   const int64_t parts = settings.accumulate;
-  double loss = 0;
+  StepInfo info;
   for (int64_t i = 0; i < parts; ++i) {
     const std::vector<Tensor> part = part_of(bundle.inputs, i, parts);
     if (const auto origin = step.find_non_finite(part)) {
@@ -67,10 +82,14 @@ int replay(const ReplayRequest& request) {
       fmt::print("step {}{}: {}\n", step.step() + 1, which, origin->text());
       return kDiverged;
     }
-    loss += step.accumulate_all(part) / static_cast<double>(parts);
+    if (i + 1 < parts)
+      step.accumulate_all(part);
+    else
+      info = step.run(part);
   }
-  fmt::print("step {}: all results and gradients are finite; the loss is {}\n", step.step() + 1,
-             loss);
+  fmt::print(
+      "step {}: all results and gradients are finite; the loss is {}, the global norm {}\n{}",
+      info.step, info.loss, info.norm, of_the_rollback(bundle));
   return kOk;
 }
 

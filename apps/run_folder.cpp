@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 
 #include "rein/io/safetensors.h"
@@ -13,6 +14,8 @@ namespace rein::app {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kTold = "weights";  // in the metadata of the weights
 
 void make_folder(const fs::path& path) {
   std::error_code error;
@@ -35,7 +38,31 @@ bool exists(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
+// `in_run` if a folder is given, and otherwise what is given.
+fs::path file_at(const fs::path& given, const fs::path& in_run, const char* why_not) {
+  std::error_code ignored;
+  const bool is_run = fs::is_directory(given, ignored);
+  const fs::path file = is_run ? in_run : given;
+  if (app::exists(file)) return file;
+  throw IoError(given.string(),
+                is_run ? fmt::format("holds no {}: {}", in_run.filename().string(), why_not)
+                       : "there is no such file or folder; give that of a run");
+}
+
 }  // namespace
+
+std::string in_shell(const fs::path& path) {
+  constexpr std::string_view kPlain = "/._-+=:,@%";
+  std::string quoted;
+  bool plain = !path.empty();
+  for (const char c : path.string()) {
+    plain &=
+        std::isalnum(static_cast<unsigned char>(c)) || kPlain.find(c) != std::string_view::npos;
+    if (std::string_view("\"\\$`").find(c) != std::string_view::npos) quoted += '\\';
+    quoted += c;
+  }
+  return plain ? quoted : '"' + quoted + '"';
+}
 
 std::optional<NonFiniteWeight> first_non_finite(const Variables& weights) {
   for (size_t i = 0; i < weights.size(); ++i) {
@@ -72,6 +99,15 @@ RunFolder RunFolder::create(const fs::path& path, bool force) {
   return run;
 }
 
+fs::path RunFolder::checkpoint_at(const fs::path& file_or_run) {
+  return file_at(file_or_run, RunFolder(file_or_run).checkpoint_file(),
+                 "no epoch of this run was finished; train again");
+}
+
+fs::path RunFolder::bundle_at(const fs::path& file_or_run) {
+  return file_at(file_or_run, RunFolder(file_or_run).bundle_file(), "this run did not diverge");
+}
+
 RunFolder RunFolder::open(const fs::path& path) {
   RunFolder run(path);
   if (!app::exists(run.settings_file()))
@@ -101,11 +137,19 @@ void RunFolder::load_weights(Variables& variables) const {
         fmt::format("element {} is {}; give a run that did not diverge", bad->element, bad->value));
 }
 
-void RunFolder::save_weights(const Variables& variables, int64_t epoch, int64_t step) const {
+void RunFolder::save_weights(const Variables& variables, int64_t epoch, int64_t step,
+                             const std::string& told) const {
   save_variables(weights_file(), variables,
                  {{"producer", fmt::format("rein {}", kVersion)},
                   {"epoch", std::to_string(epoch)},
-                  {"step", std::to_string(step)}});
+                  {"step", std::to_string(step)},
+                  {kTold, told}});
+}
+
+std::string RunFolder::told_of_weights() const {
+  const TensorFile file = read_safetensors(weights_file());
+  const auto told = file.metadata.find(kTold);
+  return told == file.metadata.end() ? "" : fmt::format(" ({})", told->second);
 }
 
 }  // namespace rein::app

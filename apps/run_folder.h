@@ -19,11 +19,17 @@ struct NonFiniteWeight {
 /// The first, if there is one.
 std::optional<NonFiniteWeight> first_non_finite(const Variables& weights);
 
+/// As one writes it in a shell: in quotes if it needs them.
+std::string in_shell(const std::filesystem::path& path);
+
 class RunFolder {
  public:
   /// Makes the folder for a new run; an empty path stands for the next free number under runs/.
   /// Throws UsageError if a run is there already, unless `force` says to replace it.
   static RunFolder create(const std::filesystem::path& path, bool force);
+  /// The file, or that of the run whose folder is given. Throws IoError if it is not there.
+  static std::filesystem::path checkpoint_at(const std::filesystem::path& file_or_run);
+  static std::filesystem::path bundle_at(const std::filesystem::path& file_or_run);
   /// The folder that a checkpoint is in.
   static RunFolder of_checkpoint(const std::filesystem::path& file) {
     return RunFolder(file.parent_path().empty() ? "." : file.parent_path());
@@ -43,7 +49,11 @@ class RunFolder {
   TrainSettings settings() const;
   /// Throws DataError, naming the first, for weights that are not finite: they say nothing.
   void load_weights(Variables& variables) const;
-  void save_weights(const Variables& variables, int64_t epoch, int64_t step) const;
+  /// `told`: what they are, for people, as in `epoch 3, test accuracy 0.8842`.
+  void save_weights(const Variables& variables, int64_t epoch, int64_t step,
+                    const std::string& told) const;
+  /// What was told of the weights that are there, in brackets; empty if it is not known.
+  std::string told_of_weights() const;
 
  private:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}

@@ -71,8 +71,8 @@ std::string way_on(const TrainSettings& settings, const RunFolder& run) {
           : fmt::format(" --learning-rate {:.2g}", learning_rate_of(settings) / 10);
   return fmt::format(
       ", as in 'rein train --from {} --clip global:1{}', which begins with the last weights that "
-      "were saved",
-      run.path().string(), slower);
+      "were saved{}",
+      in_shell(run.path()), slower, run.told_of_weights());
 }
 
 // A step whose loss or gradients are not finite throws before it changes anything, unless it shall
@@ -91,10 +91,10 @@ StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const TrainSetti
                   products.narrow() ? std::optional(unit_of(products)) : std::nullopt});
     throw NonFiniteError(fmt::format(
         "diverged at step {}: {}\n{}try a smaller --learning-rate or another --clip{}{}\n"
-        "'rein replay {}' says where it began",
+        "'rein replay {}' computes it again and says where numbers cease to be finite",
         number, error.what(), watch.advice(settings), way_on(settings, run),
         settings.rollback == "none" ? ", or --rollback on, which goes back by itself" : "",
-        run.bundle_file().string()));
+        in_shell(run.bundle_file())));
   }
 }
 
@@ -113,7 +113,7 @@ int report_stop(int signal, const RunFolder& run, int64_t step, const Variables&
              "stopped by {} after step {}; the weights are in {}\n"
              "'rein train --resume {}' goes on\n",
              signal == SIGINT ? "SIGINT" : "SIGTERM", step, run.weights_file().string(),
-             run.checkpoint_file().string());
+             in_shell(run.checkpoint_file()));
   return kSignal + signal;
 }
 
@@ -169,8 +169,9 @@ int train(TrainRequest request) {
 
   Progress progress(settings.epochs, steps_an_epoch, settings.batch_size);
   Accuracy test;
-  const auto save = [&](int64_t epoch) {
-    step.with_averages([&] { run.save_weights(variables, epoch, step.step()); });
+  const auto save = [&](int64_t epoch, const std::string& what) {
+    const std::string told = fmt::format("epoch {}, {}", epoch, what);
+    step.with_averages([&] { run.save_weights(variables, epoch, step.step(), told); });
     write_checkpoint(run.checkpoint_file(), settings, steps_an_epoch, summary, step);
   };
   while (step.step() < settings.epochs * steps_an_epoch) {
@@ -185,13 +186,13 @@ int train(TrainRequest request) {
       const int signal = stop.received();
       if (signal == 0 || i + 1 == batches->size()) continue;
       progress.clear();
-      save(epoch);
+      save(epoch, fmt::format("step {}", info.step));
       return report_stop(signal, run, info.step, variables);
     }
     step.with_averages(
         [&] { test = accuracy(classifier.logits(task.test.images), task.test.labels); });
     const EpochSummary whole = std::exchange(summary, {});
-    save(epoch);
+    save(epoch, fmt::format("test accuracy {:.4f}", test.share()));
     JsonObject told = whole.to_json(epoch, settings.batch_size, test);
     std::ranges::copy(watch.look_inside(model, task.test.images), std::back_inserter(told));
     metrics.append(told);

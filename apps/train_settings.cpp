@@ -19,7 +19,7 @@ using S = TrainSettings;
 
 constexpr double kMany = 1e9;
 
-constexpr std::array<TrainOption, 21> kOptions{{
+constexpr std::array<TrainOption, 22> kOptions{{
     {"data", "DIR",
      "folder of the four Fashion-MNIST files, or 'generated' for the built-in task of strokes",
      &S::data, 0, 0, false},
@@ -35,6 +35,8 @@ constexpr std::array<TrainOption, 21> kOptions{{
      1e38},
     {"error_clip", "X", "bound of the gates' gradients at every time step; 0 is none",
      &S::error_clip, 0, 1e38},
+    {"forget_bias", "X", "added to the LSTM's forget gates; more of it remembers longer",
+     &S::forget_bias, -100, 100},
     {"non_finite", "FORM", "what becomes of a step that is not finite, see below", &S::non_finite},
     {"rollback", "FORM", "whether training goes back when steps are bad in a row, see below",
      &S::rollback},

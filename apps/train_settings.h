@@ -22,6 +22,7 @@ struct TrainSettings {
   int64_t warmup = 0;  // steps
   std::string clip_updates = "none";
   double cell_clip = 0, error_clip = 0;  // 0: none
+  double forget_bias = 1;
   std::string non_finite = "stop";
   std::string rollback = "none";
   std::string precision = "f32";

@@ -17,6 +17,23 @@ bool is_guarded(const Advice& advice, const TrainSettings& settings) {
   return advice.kind == AdviceKind::never_clips && settings.clip != "none";
 }
 
+// With what the program does what an advice says.
+std::string flags_for(const Advice& advice) {
+  if (advice.clip_norm) return fmt::format(" (--clip global:{:.3g})", *advice.clip_norm);
+  switch (advice.kind) {
+    case AdviceKind::non_finite:
+      return " (--non-finite skip)";
+    case AdviceKind::dominant_variable:
+      return " (--clip norm:C)";
+    case AdviceKind::vanishing:
+      return " (--forget-bias)";
+    case AdviceKind::exploding:
+      return " (--clip global:C, --error-clip)";
+    default:
+      return {};
+  }
+}
+
 }  // namespace
 
 JsonObject Watch::look_inside(const RowLstm& model, const Tensor& images) {
@@ -42,9 +59,7 @@ std::string Watch::advice(const TrainSettings& settings) const {
   std::string lines;
   for (const Advice& advice : ClipAdvisor{}.advise(monitor_.report())) {
     if (advice.kind == AdviceKind::too_few_steps || is_guarded(advice, settings)) continue;
-    lines += "advice: " + advice.text;
-    if (advice.clip_norm) lines += fmt::format(" (--clip global:{:.3g})", *advice.clip_norm);
-    lines += '\n';
+    lines += fmt::format("advice: {}{}\n", advice.text, flags_for(advice));
   }
   return lines;
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 
+#include "base/number_text.h"
 #include "process/measured.h"
 #include "process/pieces.h"
 #include "rein/process/transform.h"
@@ -69,14 +70,14 @@ void CheckFinite::update(Gradients& gradients, State& state, const Variables&,
     throw NonFiniteError(fmt::format(
         "{}: {} at step {} (loss {}); nothing was changed. Lower the learning rate, clip, or let "
         "the policy be skip",
-        name, reason(info, norm, skip_above), info.step, info.loss));
+        name, reason(info, norm, skip_above), info.step, number_text(info.loss)));
 
   if ((!finite && policy == NonFinite::skip) || too_large) {
     if (most_skips > 0 && state.in_a_row >= most_skips)
       throw NonFiniteError(fmt::format(
           "{}: {} at step {} (loss {}), and {} steps before it were skipped in a row; nothing was "
           "changed. Go back to parameters that were healthy, with a lower learning rate",
-          name, reason(info, norm, skip_above), info.step, info.loss, state.in_a_row));
+          name, reason(info, norm, skip_above), info.step, number_text(info.loss), state.in_a_row));
     ++state.in_a_row;
     ++state.skipped;
     info.skip = true;

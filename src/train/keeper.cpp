@@ -7,6 +7,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/number_text.h"
+
 namespace rein {
 namespace {
 
@@ -111,7 +113,7 @@ void Keeper::count_bad(StepInfo& info, Variables& variables, AnyState& process, 
         "Step: step {} (loss {}{}) is bad after {} bad steps in a row, and parameters were rolled "
         "back {} times before, the learning rate with them to {} of what it was; nothing was "
         "changed. Begin with a lower learning rate, or clip",
-        info.step, info.loss,
+        info.step, number_text(info.loss),
         info.non_finite.empty() ? ""
                                 : fmt::format(", gradient of '{}' not finite", info.non_finite),
         bad_, rollbacks_, std::pow(settings_.rate_factor, static_cast<double>(rollbacks_))));

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <numbers>
 #include <sstream>
@@ -97,6 +98,7 @@ TEST(Forms, EachOptionDoesWhatItSays) {
   EXPECT_EQ(after({"--loss-scale", "1024"}), plain);               // a power of two
   EXPECT_GT(distance(after({"--cell-clip", "0.01"}), plain), 1e-3);
   EXPECT_GT(distance(after({"--error-clip", "1e-5"}), plain), 1e-3);
+  EXPECT_GT(distance(after({"--forget-bias", "3"}), plain), 1e-3);
   EXPECT_GT(distance(after({"--optimizer", "sgd:weight_decay=0.1"}), plain), 1e-2);
   EXPECT_GT(distance(after({"--average", "0.5"}), plain), 1e-3);
   // After its first step the average is the weights.
@@ -179,6 +181,25 @@ TEST(Forms, RollbackGoesBackAndThenGivesUp) {
   const Finished f = train(folder, arguments);
   EXPECT_EQ(f.code, 4) << f.err;
   EXPECT_TRUE(contains(f.err, "parameters were rolled back 2 times before")) << f.err;
+
+  // What was bad of it is told, though all of it is finite.
+  ASSERT_EQ(train(folder, {"--limit", "96", "--learning-rate", "30", "--clip", "none", "--rollback",
+                           "on:every=1,most_bad=0,most=0,loss_above=1.01", "--out", "t"})
+                .code,
+            4);
+  const Finished replayed = rein(folder, {"replay", "t"});
+  EXPECT_EQ(replayed.code, 0) << replayed.out;
+  double loss = 0, norm = 0, factor = 0, kept = 0;
+  EXPECT_EQ(std::sscanf(replayed.out.c_str(),
+                        "step %*d: all results and gradients are finite; the loss is %lf, the "
+                        "global norm %lf\nbad, for the rollback, is a loss of more than %lf times "
+                        "%lf",
+                        &loss, &norm, &factor, &kept),
+            4)
+      << replayed.out;
+  EXPECT_EQ(factor, 1.01);
+  EXPECT_GT(loss, factor * kept);
+  EXPECT_GT(norm, 0);
 }
 
 TEST(Forms, ErrorsListWhatThereIs) {
@@ -202,9 +223,10 @@ TEST(Forms, ErrorsListWhatThereIs) {
       {{"--clip", "autoclip:50,percentile=60"}, "says in two ways what C is"},
       {{"--optimizer", "adam:beta1=0.8,beta1=0.9"}, "has the setting 'beta1' twice"},
       {{"--clip", "gloabl:5"}, "with C a positive number; did you mean 'global'?:"},
-      {{"--clip", "value:max=1"}, "clip: 'value:max=1' is none of these"},
+      {{"--clip", "value:max=1"}, "clip: 'value:max=1' is one bound; give min and max"},
+      {{"--clip", "value:0"}, "clip: 'value:0' needs its C, a positive number"},
       {{"--clip-updates", "global:"},
-       "clip_updates: 'global:' is none of these, with C a positive number:"},
+       "clip_updates: 'global:' needs its C, a positive number, as in global:C: all gradients"},
       {{"--optimizer", "adamw:weight_dacay=1"}, "did you mean 'weight_decay'"},
       {{"--optimizer", "adamw:0.1"}, "optimizer: 'adamw:0.1': setting=value is expected"},
       {{"--optimizer", "adam:beta1=x"}, "optimizer: 'x' is no beta1 of 'adam'; give a number"},

@@ -244,7 +244,12 @@ TEST(Resume, WhatDoesNotFitIsAnErrorAndChangesNothing) {
   no_steps.erase("step/step");
   no_number();
   std::filesystem::remove(folder / "r/checkpoint.safetensors");
-  EXPECT_TRUE(contains(error({"--epochs", "2"}, 5), "r/checkpoint.safetensors"));
+  EXPECT_TRUE(contains(error({"--epochs", "2"}, 5),
+                       "r/checkpoint.safetensors: there is no such file or folder"));
+  const Finished f = rein(folder, {"train", "--resume", "r"});
+  EXPECT_EQ(f.code, 5);
+  EXPECT_TRUE(contains(f.err, "r: holds no checkpoint.safetensors: no epoch of this run was "))
+      << f.err;
 }
 
 }  // namespace

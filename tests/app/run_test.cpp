@@ -219,18 +219,27 @@ TEST(Run, DivergenceNamesTheVariableAndKeepsTheLastGoodWeights) {
   EXPECT_TRUE(contains(replayed.out, "op ") && contains(replayed.out, "layer '")) << replayed.out;
 }
 
+// In a folder whose name a shell would take apart.
 TEST(Run, DivergenceLaterSaysHowToGoOnWithTheLastWeights) {
   TemporaryFolder folder;
-  const Finished diverged =
-      train(folder, {"--limit", "640", "--epochs", "2", "--clip", "none", "--schedule",
-                     "exponential:decay_rate=1e41,decay_steps=40,staircase=true", "--out", "r"});
+  const Finished diverged = train(
+      folder, {"--limit", "640", "--epochs", "2", "--clip", "none", "--schedule",
+               "exponential:decay_rate=1e41,decay_steps=40,staircase=true", "--out", "my $r"});
   EXPECT_EQ(diverged.code, 4) << diverged.err;
-  EXPECT_TRUE(
-      contains(diverged.err, "as in 'rein train --from r --clip global:1 --learning-rate 0.0001'"))
+  EXPECT_TRUE(contains(diverged.err,
+                       R"('rein train --from "my \$r" --clip global:1 --learning-rate 0.0001')") &&
+              contains(diverged.err, R"('rein replay "my \$r/diverged.safetensors"')"))
       << diverged.err;
   EXPECT_TRUE(contains(diverged.err, "\nadvice: p50 ")) << diverged.err;
-  EXPECT_EQ(rein(folder, {"train", "--from", "r", "--clip", "global:1", "--schedule", "constant",
-                          "--out", "s"})
+  const std::string accuracy = "test accuracy 0.1234";
+  const size_t told = diverged.out.find("test accuracy ");
+  ASSERT_NE(told, std::string::npos) << diverged.out;
+  EXPECT_TRUE(contains(diverged.err,
+                       "were saved (epoch 1, " + diverged.out.substr(told, accuracy.size()) + ")"))
+      << diverged.err;
+  EXPECT_EQ(rein(folder, {"replay", "my $r"}).code, 4);
+  EXPECT_EQ(rein(folder, {"train", "--from", "my $r", "--clip", "global:1", "--schedule",
+                          "constant", "--out", "s"})
                 .code,
             0);
 }
@@ -292,7 +301,13 @@ TEST(Run, ReplayRefusesOtherFiles) {
   const Finished weights = rein(folder, {"replay", "r/model.safetensors"});
   EXPECT_EQ(weights.code, 3);
   EXPECT_TRUE(contains(weights.err, "rein bundle 2"));
-  EXPECT_EQ(rein(folder, {"replay", "r/nothing"}).code, 5);
+  const Finished nothing = rein(folder, {"replay", "r/nothing"});
+  EXPECT_EQ(nothing.code, 5);
+  EXPECT_TRUE(contains(nothing.err, "r/nothing: there is no such file or folder")) << nothing.err;
+  const Finished fine = rein(folder, {"replay", "r"});
+  EXPECT_EQ(fine.code, 5);
+  EXPECT_TRUE(contains(fine.err, "r: holds no diverged.safetensors: this run did not diverge"))
+      << fine.err;
 }
 
 TEST(Run, DamagedOrMissingRuns) {
