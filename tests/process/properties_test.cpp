@@ -220,6 +220,70 @@ TEST(ClipProperty, AnySizeClipsToTheRightNorm) {
   });
 }
 
+// Clips whose norm is of a variable divided by a number, or of each of its slices.
+struct OfParts {
+  const char* name;
+  std::function<AnyTransform(double)> of;
+  // The parts of an array of two axes that have a norm of their own, and that norm. Units are
+  // columns, or the whole of what is but a vector.
+  enum Parts { whole, rows, columns, units } parts;
+  std::function<double(double norm, size_t count)> measure = [](double norm, size_t) {
+    return norm;
+  };
+};
+
+const std::vector<OfParts>& clips_of_parts() {
+  static const std::vector<OfParts> all{
+      {"average", [](double c) { return ClipByAverageNorm{.clip_norm = c}; }, OfParts::whole,
+       [](double norm, size_t count) { return norm / static_cast<double>(count); }},
+      {"block RMS", [](double c) { return ClipByBlockRms{.threshold = c}; }, OfParts::whole,
+       [](double norm, size_t count) { return norm / std::sqrt(static_cast<double>(count)); }},
+      {"by rows", [](double c) { return ClipByNorm{.clip_norm = c, .axes = {1}}; }, OfParts::rows},
+      {"by columns", [](double c) { return ClipByNorm{.clip_norm = c, .axes = {0}}; },
+       OfParts::columns},
+      {"adaptive",  // parameters are 0: the limit is c
+       [](double c) { return AdaptiveGradClip{.clipping = c, .epsilon = 1}; }, OfParts::units}};
+  return all;
+}
+
+// The indices of each part of a variable of this shape.
+std::vector<std::vector<size_t>> parts_of(OfParts::Parts kind, const Shape& shape) {
+  if (kind == OfParts::units)
+    kind = shape[0] == 1 || shape[1] == 1 ? OfParts::whole : OfParts::columns;
+  const auto size = static_cast<size_t>(shape.size()), width = static_cast<size_t>(shape[1]);
+  std::vector<std::vector<size_t>> parts(size);
+  for (size_t i = 0; i < size; ++i)
+    parts[kind == OfParts::whole ? 0 : kind == OfParts::rows ? i / width : i % width].push_back(i);
+  std::erase(parts, std::vector<size_t>());
+  return parts;
+}
+
+TEST(ClipProperty, EachPartOfAnySizeClipsToItsLimit) {
+  holds(
+      "parts above their limit come out at it, their direction kept, and the others as they were",
+      [] {
+        const Drawn d = draw(-38, 38);
+        const auto& clip = clips_of_parts()[*rc::gen::inRange<size_t>(0, clips_of_parts().size())];
+        RC_LOG() << clip.name;
+        const double limit = std::max(draw_limit(d), 1e-37);
+        const Lists before = dense(d.gradients), after = dense(once(clip.of(limit), d));
+        for (size_t i = 0; i < before.size(); ++i) {
+          if (before[i].empty()) continue;
+          for (const auto& part : parts_of(clip.parts, d.shapes[i])) {
+            std::vector<double> in, out;
+            for (const size_t j : part) in.push_back(before[i][j]), out.push_back(after[i][j]);
+            const double norm = p_norm({in}, 2), size = clip.measure(norm, part.size());
+            const double factor = size > limit ? limit / size : 1;
+            for (size_t k = 0; k < in.size(); ++k)
+              RC_ASSERT(std::abs(out[k] - factor * in[k]) <=
+                        1e-6 * std::abs(factor * in[k]) + 1e-44);
+            if (size > limit)
+              RC_ASSERT(std::abs(clip.measure(p_norm({out}, 2), part.size()) / limit - 1) <= 1e-6);
+          }
+        }
+      });
+}
+
 TEST(ClipProperty, TheOrderOfVariablesDoesNotMatter) {
   holds("variables in reverse order are clipped alike", [] {
     const Drawn d = draw(-30, 37);
