@@ -9,7 +9,7 @@ namespace rein {
 std::string to_json(const JsonObject& object) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   for (const auto& [name, value] : object)
-    std::visit([&, key = std::string(name)](const auto& v) { json[key] = v; }, value);
+    std::visit([&, &key = name](const auto& v) { json[key] = v; }, value);
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -14,7 +13,7 @@ namespace rein {
 
 /// Names and values in the order in which they are to be read.
 using JsonValue = FieldValue;
-using JsonObject = std::vector<std::pair<std::string_view, JsonValue>>;
+using JsonObject = std::vector<std::pair<std::string, JsonValue>>;
 
 /// One line, without its end. JSON has no NaN and no infinities: they become null.
 std::string to_json(const JsonObject& object);
