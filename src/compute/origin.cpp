@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "base/number_text.h"
 #include "trace.h"
 
 namespace rein {
@@ -123,7 +124,8 @@ std::string NonFiniteOrigin::text() const {
   std::string s;
   switch (pass) {
     case Pass::input:
-      return fmt::format("input {} ({}) is {} at [{}]", op, result, value, fmt::join(index, ", "));
+      return fmt::format("input {} ({}) is {} at [{}]", op, result, number_text(value),
+                         fmt::join(index, ", "));
     case Pass::variable:
       return fmt::format("variable '{}' is not finite, and no op has a result that is not", op);
     case Pass::forward:
@@ -141,7 +143,8 @@ std::string NonFiniteOrigin::text() const {
                      place.gate == "c" ? "cell" : "gate", place.gate, place.step, place.example,
                      place.unit);
   else
-    s += fmt::format(": {} at [{}] of its result, {}", value, fmt::join(index, ", "), result);
+    s += fmt::format(": {} at [{}] of its result, {}", number_text(value), fmt::join(index, ", "),
+                     result);
   if (!bad_variables.empty())
     s += fmt::format("; not finite themselves: variables '{}'", fmt::join(bad_variables, "', '"));
   return s;

@@ -208,7 +208,7 @@ void on_lags(const SequenceReport& s, const ClipAdvisor& rules, std::vector<Advi
     return;
   }
   const std::string seen = fmt::format(
-      "{:.2g} of the gradient is left after {} time steps ({:.3g} times a step, through '{}')",
+      "{:.3g} of the gradient is left after {} time steps ({:.3g} times a step, through '{}')",
       kept(*most), steps, most->factor(), most->state);
   all.push_back(
       {.kind = vanishes ? AdviceKind::vanishing : AdviceKind::exploding,

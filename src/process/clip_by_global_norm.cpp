@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/number_text.h"
 #include "process/check.h"
 #include "process/gradient_numbers.h"
 
@@ -63,7 +64,8 @@ void refuse_non_finite(std::string_view op, std::span<const Gradient> gradients,
       break;
     }
   throw InvalidArgument(
-      op, fmt::format("the norm is {}; the first that is not finite: {}", norm, first), where);
+      op, fmt::format("the norm is {}; the first that is not finite: {}", number_text(norm), first),
+      where);
 }
 
 }  // namespace
@@ -84,7 +86,8 @@ ClippedGradients clip_by_global_norm(std::span<const Gradient> gradients, double
     result.norm = *options.use_norm;
     if (semantics == Semantics::safe && result.norm < 0)
       throw InvalidArgument(
-          op, fmt::format("use_norm is {}, and a norm is not negative", result.norm), where);
+          op, fmt::format("use_norm is {}, and a norm is not negative", number_text(result.norm)),
+          where);
   } else {
     result.norm = norm_of_all(op, gradients, options.norm_type, semantics, where);
   }

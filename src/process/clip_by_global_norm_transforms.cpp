@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "base/number_text.h"
 #include "process/check.h"
 #include "process/measured.h"
 #include "process/reference.h"
@@ -63,7 +64,7 @@ void ClipByGlobalNorm::update(Gradients& gradients, State& norms, const Variable
   if (error_if_nonfinite && !std::isfinite(found.norm))
     throw InvalidArgument(name,
                           fmt::format("the norm is {}; the first that is not finite: '{}'",
-                                      found.norm, info.non_finite),
+                                      number_text(found.norm), info.non_finite),
                           Where{});
   gradients.scale *= found.scale;
   info.scale *= found.scale;

@@ -253,7 +253,7 @@ const Row kRows[] = {
      },
      {K::clips_outliers, K::exploding},
      1,
-     "4e+02 of the gradient is left after 2 time steps (20 times a step, through 'h'): it explodes "
+     "400 of the gradient is left after 2 time steps (20 times a step, through 'h'): it explodes "
      "on its way back. Clip the global norm, or at every time step (StepClip), and lower the "
      "learning rate."},
     {"beyond all numbers",
