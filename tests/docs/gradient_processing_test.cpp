@@ -182,6 +182,7 @@ struct LimitGrowth {
 
   bool may_refuse() const { return false; }
 };
+static_assert(Transform<LimitGrowth>);  // an error here names what is missing
 
 TEST(GradientProcessing, ATransformThatRemembers) {
   struct Training {
