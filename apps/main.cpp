@@ -107,14 +107,12 @@ void add_train(CLI::App& app, Arguments& a) {
             std::string(option.help))
         ->type_name(std::string(option.value))
         ->default_str(text_of(TrainSettings{}, option));
-  train
-      ->add_option("--config", a.train_arguments.config,
-                   "settings from a TOML file, in front of the usual ones")
+  train->add_option("--config", a.train_arguments.config, "settings from a TOML file")
       ->type_name("FILE")
       ->check(named());
   train
       ->add_option("--set", a.train_arguments.assignments,
-                   "one setting as in the file, in front of it; a flag is in front of both")
+                   "one setting as in the file, which it overrides; a flag overrides both")
       ->type_name("KEY=VALUE")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

@@ -1,6 +1,8 @@
 // The network that the program trains.
 #pragma once
 
+#include <memory>
+
 #include "rein/nn/cell.h"
 #include "rein/nn/inspect.h"
 #include "rein/nn/linear.h"
@@ -9,7 +11,8 @@
 namespace rein::app {
 
 /// Reads an image row by row: rows -> linear layer -> LSTM -> last output -> linear layer.
-/// Variables hidden/weights, hidden/biases, rnn/kernel, rnn/bias, out/weights, out/biases.
+/// Variables hidden/weights, hidden/biases, rnn/kernel, rnn/bias, out/weights, out/biases; of
+/// several layers rnn_0/kernel, rnn_0/bias, rnn_1/kernel, ...
 class RowLstm {
  public:
   static constexpr int64_t kRows = 28, kColumns = 28, kClasses = 10;
@@ -27,7 +30,7 @@ class RowLstm {
   Value rows(Value images) const;  // [rows batch, hidden]
 
   Linear in_;
-  BasicLSTMCell cell_;
+  std::shared_ptr<const RNNCell> cell_;
   Linear out_;
 };
 

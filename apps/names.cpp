@@ -72,9 +72,9 @@ std::optional<AnyTransform> clip_by_value(const Form& form, std::string_view opt
     made.min = -c, made.max = c;
   else if (!form.main.empty() || form.settings.empty())
     return std::nullopt;
-  else if (!form.names("min") || !form.names("max"))
-    throw UsageError(fmt::format("{}: '{}' is one bound; give min and max", option, form.text));
   form.set(option, made);
+  if (form.main.empty() && !(form.names("min") && form.names("max")))
+    throw UsageError(fmt::format("{}: '{}' is one bound; give min and max", option, form.text));
   return made;
 }
 

@@ -48,9 +48,9 @@ std::string of_the_rollback(const Bundle& bundle) {
   const auto rollback = make_rollback(bundle.settings.rollback);
   const auto kept = bundle.state.find("rollback/loss");
   const double* loss = kept == bundle.state.end() ? nullptr : std::get_if<double>(&kept->second);
-  if (!rollback || !std::isfinite(rollback->loss_above) || !loss) return {};
-  return fmt::format("bad, for the rollback, is a loss of more than {} times {}\n",
-                     rollback->loss_above, *loss);
+  if (!rollback || !std::isfinite(rollback->loss_above) || !loss || *loss == 0) return {};
+  return fmt::format("the loss of the rollback's copy was {}, and loss_above is {}\n", *loss,
+                     rollback->loss_above);
 }
 
 }  // namespace
@@ -86,6 +86,11 @@ int replay(const ReplayRequest& request) {
       step.accumulate_all(part);
     else
       info = step.run(part);
+  }
+  if (!info.finite) {  // though each part is
+    fmt::print("step {}: the mean gradient of its {} micro-batches is not finite in '{}'\n",
+               info.step, parts, info.non_finite);
+    return kDiverged;
   }
   fmt::print(
       "step {}: all results and gradients are finite; the loss is {}, the global norm {}\n{}",

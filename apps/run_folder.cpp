@@ -38,24 +38,17 @@ bool exists(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
-// `in_run` if a folder is given, and otherwise what is given.
-fs::path file_at(const fs::path& given, const fs::path& in_run, const char* why_not) {
-  std::error_code ignored;
-  const bool is_run = fs::is_directory(given, ignored);
-  const fs::path file = is_run ? in_run : given;
-  if (app::exists(file)) return file;
-  throw IoError(given.string(),
-                is_run ? fmt::format("holds no {}: {}", in_run.filename().string(), why_not)
-                       : "there is no such file or folder; give that of a run");
-}
+constexpr const char* kNoRun = "no run: it holds no settings.toml";
 
 }  // namespace
 
 std::string in_shell(const fs::path& path) {
   constexpr std::string_view kPlain = "/._-+=:,@%";
   std::string quoted;
-  bool plain = !path.empty();
-  for (const char c : path.string()) {
+  // In front of a name that would be an option.
+  const std::string name = path.native().starts_with('-') ? "./" + path.string() : path.string();
+  bool plain = !name.empty();
+  for (const char c : name) {
     plain &=
         std::isalnum(static_cast<unsigned char>(c)) || kPlain.find(c) != std::string_view::npos;
     if (std::string_view("\"\\$`").find(c) != std::string_view::npos) quoted += '\\';
@@ -99,20 +92,35 @@ RunFolder RunFolder::create(const fs::path& path, bool force) {
   return run;
 }
 
+fs::path RunFolder::file_at(const fs::path& given, fs::path (RunFolder::*name)() const,
+                            const char* why_not) {
+  std::error_code ignored;
+  if (!fs::is_directory(given, ignored)) {
+    if (app::exists(given)) return given;
+    throw IoError(given.string(), "there is no such file or folder; give that of a run");
+  }
+  const RunFolder run(given);
+  const fs::path file = (run.*name)();
+  if (app::exists(file)) return file;
+  throw IoError(
+      given.string(),
+      run.holds_run() ? fmt::format("holds no {}: {}", file.filename().string(), why_not) : kNoRun);
+}
+
 fs::path RunFolder::checkpoint_at(const fs::path& file_or_run) {
-  return file_at(file_or_run, RunFolder(file_or_run).checkpoint_file(),
+  return file_at(file_or_run, &RunFolder::checkpoint_file,
                  "no epoch of this run was finished; train again");
 }
 
 fs::path RunFolder::bundle_at(const fs::path& file_or_run) {
-  return file_at(file_or_run, RunFolder(file_or_run).bundle_file(), "this run did not diverge");
+  return file_at(file_or_run, &RunFolder::bundle_file, "this run did not diverge");
 }
 
 RunFolder RunFolder::open(const fs::path& path) {
   RunFolder run(path);
   if (!app::exists(run.settings_file()))
-    throw IoError(path.string(), app::exists(path) ? "no run: it holds no settings.toml"
-                                                   : "there is no such folder; give that of a run");
+    throw IoError(path.string(),
+                  app::exists(path) ? kNoRun : "there is no such folder; give that of a run");
   if (!run.has_weights())
     throw IoError(path.string(),
                   "holds no model.safetensors: no epoch of this run was finished; train again");
@@ -147,9 +155,13 @@ void RunFolder::save_weights(const Variables& variables, int64_t epoch, int64_t 
 }
 
 std::string RunFolder::told_of_weights() const {
-  const TensorFile file = read_safetensors(weights_file());
-  const auto told = file.metadata.find(kTold);
-  return told == file.metadata.end() ? "" : fmt::format(" ({})", told->second);
+  try {
+    const auto metadata = read_safetensors(weights_file()).metadata;
+    const auto told = metadata.find(kTold);
+    return told == metadata.end() ? "" : fmt::format(" ({})", told->second);
+  } catch (const std::exception&) {  // which is told when they are used
+    return "";
+  }
 }
 
 }  // namespace rein::app

@@ -52,12 +52,15 @@ class RunFolder {
   /// `told`: what they are, for people, as in `epoch 3, test accuracy 0.8842`.
   void save_weights(const Variables& variables, int64_t epoch, int64_t step,
                     const std::string& told) const;
-  /// What was told of the weights that are there, in brackets; empty if it is not known.
+  /// What was told of the weights that are there, in brackets behind a space; empty if unknown.
   std::string told_of_weights() const;
 
  private:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
   bool holds_run() const;
+  static std::filesystem::path file_at(const std::filesystem::path& given,
+                                       std::filesystem::path (RunFolder::*name)() const,
+                                       const char* why_not);
 
   std::filesystem::path path_;
 };

@@ -19,7 +19,7 @@ using S = TrainSettings;
 
 constexpr double kMany = 1e9;
 
-constexpr std::array<TrainOption, 22> kOptions{{
+constexpr std::array<TrainOption, 23> kOptions{{
     {"data", "DIR",
      "folder of the four Fashion-MNIST files, or 'generated' for the built-in task of strokes",
      &S::data, 0, 0, false},
@@ -51,6 +51,7 @@ constexpr std::array<TrainOption, 22> kOptions{{
     {"batch_size", "N", "examples a step; an epoch leaves out what does not fill one",
      &S::batch_size, 1, 1 << 20},
     {"hidden", "N", "units of the LSTM", &S::hidden, 1, 1 << 14},
+    {"layers", "N", "LSTMs on top of each other", &S::layers, 1, 64},
     {"limit", "N", "use only the first N training and test examples; 0 takes all", &S::limit, 0,
      kMany},
     {"seed", "N", "of initial weights and the order of examples", &S::seed, 0, kMany},

@@ -32,6 +32,7 @@ struct TrainSettings {
   int64_t epochs = 6;
   int64_t batch_size = 128;
   int64_t hidden = 128;
+  int64_t layers = 1;
   int64_t limit = 0;  // examples; 0: all
   int64_t seed = 1;
   int64_t threads = 0;  // 0: all

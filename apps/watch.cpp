@@ -17,14 +17,12 @@ bool is_guarded(const Advice& advice, const TrainSettings& settings) {
   return advice.kind == AdviceKind::never_clips && settings.clip != "none";
 }
 
-// With what the program does what an advice says.
-std::string flags_for(const Advice& advice) {
+// With what the program does what an advice says, where it is not done already.
+std::string flags_for(const Advice& advice, const TrainSettings& settings) {
   if (advice.clip_norm) return fmt::format(" (--clip global:{:.3g})", *advice.clip_norm);
   switch (advice.kind) {
     case AdviceKind::non_finite:
-      return " (--non-finite skip)";
-    case AdviceKind::dominant_variable:
-      return " (--clip norm:C)";
+      return settings.non_finite.starts_with("skip") ? "" : " (--non-finite skip)";
     case AdviceKind::vanishing:
       return " (--forget-bias)";
     case AdviceKind::exploding:
@@ -43,8 +41,8 @@ JsonObject Watch::look_inside(const RowLstm& model, const Tensor& images) {
   const SequenceReport report = model.inspect(tape.input(images.piece(0, some)));
   JsonObject told;
   for (const GradientByLag& state : report.states)
-    told.emplace_back(state.state == "c" ? "gradient_by_lag_c" : "gradient_by_lag_h", state.by_lag);
-  std::vector<double> closed, open;  // i, j, f, o
+    told.emplace_back("gradient_by_lag_" + state.state, state.by_lag);
+  std::vector<double> closed, open;  // i, j, f, o, of each layer
   for (const GateReport& gate : report.gates) {
     closed.push_back(gate.closed);
     open.push_back(gate.open);
@@ -59,7 +57,7 @@ std::string Watch::advice(const TrainSettings& settings) const {
   std::string lines;
   for (const Advice& advice : ClipAdvisor{}.advise(monitor_.report())) {
     if (advice.kind == AdviceKind::too_few_steps || is_guarded(advice, settings)) continue;
-    lines += fmt::format("advice: {}{}\n", advice.text, flags_for(advice));
+    lines += fmt::format("advice: {}{}\n", advice.text, flags_for(advice, settings));
   }
   return lines;
 }

@@ -98,6 +98,7 @@ TEST(Forms, EachOptionDoesWhatItSays) {
   EXPECT_EQ(after({"--loss-scale", "1024"}), plain);               // a power of two
   EXPECT_GT(distance(after({"--cell-clip", "0.01"}), plain), 1e-3);
   EXPECT_GT(distance(after({"--error-clip", "1e-5"}), plain), 1e-3);
+  EXPECT_GT(after({"--layers", "2"}).size(), plain.size());
   EXPECT_GT(distance(after({"--forget-bias", "3"}), plain), 1e-3);
   EXPECT_GT(distance(after({"--optimizer", "sgd:weight_decay=0.1"}), plain), 1e-2);
   EXPECT_GT(distance(after({"--average", "0.5"}), plain), 1e-3);
@@ -190,12 +191,13 @@ TEST(Forms, RollbackGoesBackAndThenGivesUp) {
   const Finished replayed = rein(folder, {"replay", "t"});
   EXPECT_EQ(replayed.code, 0) << replayed.out;
   double loss = 0, norm = 0, factor = 0, kept = 0;
-  EXPECT_EQ(std::sscanf(replayed.out.c_str(),
-                        "step %*d: all results and gradients are finite; the loss is %lf, the "
-                        "global norm %lf\nbad, for the rollback, is a loss of more than %lf times "
-                        "%lf",
-                        &loss, &norm, &factor, &kept),
-            4)
+  EXPECT_EQ(
+      std::sscanf(replayed.out.c_str(),
+                  "step %*d: all results and gradients are finite; the loss is %lf, the "
+                  "global norm %lf\nthe loss of the rollback's copy was %lf, and loss_above is "
+                  "%lf",
+                  &loss, &norm, &kept, &factor),
+      4)
       << replayed.out;
   EXPECT_EQ(factor, 1.01);
   EXPECT_GT(loss, factor * kept);
@@ -224,6 +226,7 @@ TEST(Forms, ErrorsListWhatThereIs) {
       {{"--optimizer", "adam:beta1=0.8,beta1=0.9"}, "has the setting 'beta1' twice"},
       {{"--clip", "gloabl:5"}, "with C a positive number; did you mean 'global'?:"},
       {{"--clip", "value:max=1"}, "clip: 'value:max=1' is one bound; give min and max"},
+      {{"--clip", "value:foo=1"}, "clip: 'value' has no setting 'foo'"},
       {{"--clip", "value:0"}, "clip: 'value:0' needs its C, a positive number"},
       {{"--clip-updates", "global:"},
        "clip_updates: 'global:' needs its C, a positive number, as in global:C: all gradients"},

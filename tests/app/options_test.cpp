@@ -145,7 +145,7 @@ TEST(Options, FilesSettingsAndFlagsCountInThisOrder) {
                        "warmup = 0\n"));
   EXPECT_TRUE(contains(read_bytes(folder / "r/settings.toml"),
                        "average = 0.0\nepochs = 1\nbatch_size = 16\n"
-                       "hidden = 4\nlimit = 32\nseed = 3\nthreads = 0\n"));
+                       "hidden = 4\nlayers = 1\nlimit = 32\nseed = 3\nthreads = 0\n"));
   // The settings of a run are a configuration, and give the same run.
   ASSERT_EQ(rein(folder, {"train", "--config", "r/settings.toml", "--out", "again"}).code, 0);
   EXPECT_EQ(read_bytes(folder / "r/model.safetensors"),

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <limits>
 #include <map>
 
@@ -48,8 +49,11 @@ class Replay : public testing::Test {
     return numbers("bundle/inputs/0")[(example * kRows + row) * kRows + column];
   }
   // Rows x0 x1 h0 h1, columns i0 i1 j0 j1 f0 f1 o0 o1.
-  float& kernel(size_t row, size_t column) {
-    return numbers("state/parameters/rnn/kernel")[row * 8 + column];
+  float& kernel(size_t row, size_t column, const std::string& layer = "rnn") {
+    return numbers("state/parameters/" + layer + "/kernel")[row * 8 + column];
+  }
+  void set_bias(const std::string& layer, std::initializer_list<float> gates) {
+    std::ranges::copy(gates, numbers("state/parameters/" + layer + "/bias").begin());
   }
   Finished replay(std::function<void()> before = {}) {
     write_safetensors(folder / "planted.safetensors", bundle);
@@ -102,6 +106,43 @@ TEST_P(ReplayOf, TheBackwardPassNamesLayerGateStepAndExample) {
   const std::span<float> bias = numbers("state/parameters/rnn/bias");
   bias[0] = bias[6] = 20;
   bias[4] = -1.581f - 1;  // the forget bias adds 1
+  numbers("state/parameters/out/weights")[0] = 1.2e38f;
+  numbers("state/parameters/out/weights")[1] = -1.2e38f;
+  for (const size_t t : {17u, 18u, 19u, 21u, 23u, 25u, 27u}) pixel(kExample, t, 0) = -1;
+  bundle.metadata["bundle/settings/loss_scale"] = "'4'";
+  bundle.metadata["state/loss_scale"] = "4.0";
+  expect_found("backward, op lstm_grad");
+}
+
+// The same in the upper of two layers. The lower one hands on the two inputs of every step as
+// tanh(1) or -tanh(1), and as tanh(tanh(1)) or 0: it has no memory, as its forget gate is closed.
+class ReplayOfTwoLayers : public Replay {
+ protected:
+  void SetUp() override {
+    diverge({"--layers", "2"});
+    kernel(0, 2, "rnn_0") = 20;
+    kernel(1, 3, "rnn_0") = 1;
+    set_bias("rnn_0", {20, 20, 0, 0, -1000, -1000, 20, 20});
+  }
+  void expect_found(const char* op) {
+    const Finished f = replay();
+    EXPECT_EQ(f.code, 4) << f.err;
+    EXPECT_TRUE(contains(f.out, std::string(op) + " of layer 'rnn_1'")) << f.out;
+    EXPECT_TRUE(contains(f.out, "gate f is not finite at time step 17, example 5, unit 0"))
+        << f.out;
+  }
+};
+
+TEST_F(ReplayOfTwoLayers, TheForwardPassNamesTheUpper) {
+  kernel(1, 4, "rnn_1") = std::numeric_limits<float>::infinity();
+  expect_found("forward, op lstm");
+}
+
+TEST_F(ReplayOfTwoLayers, TheBackwardPassNamesTheUpper) {
+  const auto seen = static_cast<float>(std::tanh(1.0));
+  kernel(0, 2, "rnn_1") = 20 / seen;
+  kernel(1, 4, "rnn_1") = (20 + 1.581f) / std::tanh(seen);
+  set_bias("rnn_1", {20, 0, 0, 0, -1.581f - 1, 0, 20, 0});
   numbers("state/parameters/out/weights")[0] = 1.2e38f;
   numbers("state/parameters/out/weights")[1] = -1.2e38f;
   for (const size_t t : {17u, 18u, 19u, 21u, 23u, 25u, 27u}) pixel(kExample, t, 0) = -1;

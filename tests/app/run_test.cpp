@@ -281,6 +281,22 @@ TEST(Run, SaysWhatToSetAndHowGradientsComeBack) {
   EXPECT_EQ(m["gradient_by_lag_h"][0], 1);
   EXPECT_EQ(m["gates_closed"].size(), 4u);
   EXPECT_EQ(m["gates_open"].size(), 4u);
+  // What the program has for what is advised, where it is not done already.
+  const auto told = [&](const std::vector<std::string>& more) {
+    return train(folder,
+                 with_last({"--limit", "640", "--epochs", "2", "--out", "r", "--force"}, more))
+        .out;
+  };
+  const std::vector<std::string> wild{"--clip", "none", "--learning-rate", "1e38"};
+  const std::string zeroed = told(with_last(wild, {"--non-finite", "zero"}));
+  EXPECT_TRUE(contains(zeroed, "steps were not finite") &&
+              contains(zeroed, "find the cause. (--non-finite skip)\n"))
+      << zeroed;
+  const std::string skipped = told(with_last(wild, {"--non-finite", "skip"}));
+  EXPECT_TRUE(contains(skipped, "steps were not finite") && !contains(skipped, "(--non-finite"))
+      << skipped;
+  const std::string closed = told({"--forget-bias", "-9"});
+  EXPECT_TRUE(contains(closed, "or shorten the sequence. (--forget-bias)\n")) << closed;
   // As a guard of its own is there, it needs no other.
   EXPECT_FALSE(contains(advice("global:1000"), "none of"));
   EXPECT_TRUE(contains(advice("none"), "none of"));
