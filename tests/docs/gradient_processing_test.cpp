@@ -2,13 +2,17 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <memory>
 #include <sstream>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "rein/io/state_file.h"
 #include "rein/rein.h"
+#include "support/temporary_folder.h"
 
 namespace rein {
 namespace {
@@ -282,6 +286,37 @@ TEST(GradientProcessing, WhereItBegan) {
   if (!train.run(batch).finite)
     if (const auto origin = train.find_non_finite(batch)) out << origin->text() << "\n";
   EXPECT_EQ(out.str().find("input 1 "), 0u) << out.str();
+}
+
+TEST(GradientProcessing, WhereItBeganSeenElsewhere) {
+  test::TemporaryFolder folder;
+  const std::filesystem::path file = folder / "bad.safetensors";
+  const auto cost_of = [](const Model& model) {
+    return [&model](Value x, Value y) { return model.cost(x, y); };
+  };
+  Model model, other;
+  Step train =
+      record(cost_of(model), model.vars, chain(CheckFinite{.policy = NonFinite::skip}), Adam{});
+  train(model.x, model.y);
+  model.y.flat<float>()[0] = std::numeric_limits<float>::infinity();
+  const std::vector<Tensor> batch = {model.x, model.y};
+  ASSERT_FALSE(train.run(batch).finite);
+
+  StateDict bad = train.state();
+  for (size_t i = 0; i < batch.size(); ++i) bad["batch/" + std::to_string(i)] = batch[i];
+  save_state(file, bad);
+
+  Step there =
+      record(cost_of(other), other.vars, chain(CheckFinite{.policy = NonFinite::skip}), Adam{});
+  StateDict read = load_state(file);  // in another process
+  std::vector<Tensor> again;
+  for (const char* name : {"batch/0", "batch/1"})
+    again.push_back(std::get<Tensor>(read.extract(name).mapped()));
+  there.load_state(read);  // a step of the same cost
+  const auto origin = there.find_non_finite(again);
+  ASSERT_TRUE(origin);
+  EXPECT_EQ(origin->text(), train.find_non_finite(batch)->text());
+  EXPECT_EQ(numbers(other.vars), numbers(model.vars));
 }
 
 TEST(GradientProcessing, GoingBack) {
