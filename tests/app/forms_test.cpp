@@ -227,6 +227,8 @@ TEST(Forms, ErrorsListWhatThereIs) {
       {{"--clip", "gloabl:5"}, "with C a positive number; did you mean 'global'?:"},
       {{"--clip", "value:max=1"}, "clip: 'value:max=1' is one bound; give min and max"},
       {{"--clip", "value:foo=1"}, "clip: 'value' has no setting 'foo'"},
+      {{"--clip", "global:norm_type=3"},
+       "clip: 'global:norm_type=3' needs its C, a positive number"},
       {{"--clip", "value:0"}, "clip: 'value:0' needs its C, a positive number"},
       {{"--clip-updates", "global:"},
        "clip_updates: 'global:' needs its C, a positive number, as in global:C: all gradients"},
