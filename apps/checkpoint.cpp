@@ -53,7 +53,8 @@ StateDict read(const std::filesystem::path& file) {
   } catch (const DataError& e) {
     const std::string_view what = e.what();
     throw DataError(file.string(), "checkpoint",
-                    fmt::format("{}; give the checkpoint.safetensors in the folder of a run",
+                    fmt::format("{}; give the checkpoint.safetensors in the folder of a run; if "
+                                "it is that, --from begins with the weights of the run",
                                 what.substr(std::min(
                                     what.size(), file.string().size() + 2))));  // once is enough
   }
@@ -115,11 +116,12 @@ void resume(const Checkpoint& checkpoint, const TrainSettings& settings, int64_t
     const std::string saved = text_of(checkpoint.settings, option);
     const std::string now = text_of(settings, option);
     if (option.part_of_the_result && saved != now)
-      throw UsageError(
-          fmt::format("{}: {} was trained with {}, not {}; leave it as it was, or "
-                      "begin a new run with its weights by --from ('rein train --help' says at "
-                      "--resume what may change)",
-                      option.key, checkpoint.file, saved, now));
+      throw UsageError(fmt::format(
+          "{}: {} was trained with {}{}, not {}; leave it as it was, or "
+          "begin a new run with its weights by --from ('rein train --help' says at "
+          "--resume what may change)",
+          option.key, checkpoint.file, saved,
+          option.key == "learning_rate" && saved == "0" ? ", the optimizer's own" : "", now));
   }
   if (steps_an_epoch != checkpoint.steps_an_epoch)
     throw UsageError(

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "rein/compute/tape.h"
+
 namespace rein::app {
 namespace {
 
@@ -52,6 +54,13 @@ Accuracy accuracy(const Tensor& logits, const Tensor& labels) {
   Accuracy result{.total = static_cast<int64_t>(found.size())};
   for (size_t i = 0; i < found.size(); ++i) result.correct += found[i] == wanted[i];
   return result;
+}
+
+double mean_loss(const Tensor& logits, const Tensor& labels) {
+  GradientTape tape;
+  const Value losses =
+      sparse_softmax_cross_entropy_with_logits(tape.input(logits), tape.input(labels));
+  return reduce_mean(losses).tensor().item();
 }
 
 std::string to_string(const Accuracy& a) {

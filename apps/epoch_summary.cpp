@@ -36,7 +36,7 @@ std::string EpochSummary::to_text(int64_t batch_size, const Accuracy& test) cons
   std::string text = fmt::format("test accuracy {:.4f}", test.share());
   if (steps_ > 0)
     text = fmt::format("loss {}  {}  gradient norm {:.3g} -> {:.3g}  clipped {:.1f} %",
-                       loss_text(mean(loss_)), text, mean(norm_), mean(clipped_norm_),
+                       loss_text(loss()), text, mean(norm_), mean(clipped_norm_),
                        100 * mean(static_cast<double>(clipped_)));
   text += fmt::format("  {:.0f} examples/s", examples_a_second(batch_size));
   if (skipped_ > 0) text += fmt::format("  skipped {} of {}", skipped_, steps_ + skipped_);
@@ -47,7 +47,7 @@ std::string EpochSummary::to_text(int64_t batch_size, const Accuracy& test) cons
 JsonObject EpochSummary::to_json(int64_t epoch, int64_t batch_size, const Accuracy& test) const {
   return {{"epoch", epoch},
           {"step", last_step_},
-          {"loss", mean(loss_)},
+          {"loss", loss()},
           {"test_accuracy", test.share()},
           {"test_correct", test.correct},
           {"test_examples", test.total},

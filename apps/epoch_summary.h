@@ -13,6 +13,8 @@ std::string loss_text(double loss);
 class EpochSummary {
  public:
   void add(const StepInfo& info);
+  /// The mean; NaN if all steps were skipped.
+  double loss() const { return mean(loss_); }
   std::string to_text(int64_t batch_size, const Accuracy& test) const;
   JsonObject to_json(int64_t epoch, int64_t batch_size, const Accuracy& test) const;
 

@@ -147,6 +147,10 @@ void Form::set(std::string_view option, T& target) const {
     if (setter.found)
       throw UsageError(
           fmt::format("{}: '{}' is no {} of '{}'; give {}", option, value, key, name, setter.wish));
+    if (double number = 0; parse(key, number))
+      throw UsageError(fmt::format(
+          "{}: '{}': several numbers of a setting stand with / between them, as in axes=0/1",
+          option, text));
     const std::vector<std::string_view> views(setter.names.begin(), setter.names.end());
     throw UsageError(fmt::format("{}: '{}' has no setting '{}'{}\nit has: {}", option, name, key,
                                  did_you_mean(key, views),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <numbers>
 
 #include "rein/nn/cell.h"
 #include "rein/nn/inspect.h"
@@ -16,6 +17,9 @@ namespace rein::app {
 class RowLstm {
  public:
   static constexpr int64_t kRows = 28, kColumns = 28, kClasses = 10;
+  /// The loss of a guess that finds all classes as likely, log(kClasses), and a tenth more: a
+  /// network above it has learned nothing, or forgotten it.
+  static constexpr double kWorseThanGuessing = 1.1 * std::numbers::ln10;
 
   RowLstm(Variables& variables, const TrainSettings& settings);
 

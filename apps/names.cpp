@@ -130,13 +130,16 @@ AnyTransform one_clip(std::string_view text, std::string_view option) {
   const NamedClip* found = find_clip(form);
   if (found != std::end(kClips)) {
     if (auto made = found->make(form, option)) return begun(option, text, *std::move(made));
-    throw UsageError(fmt::format("{}: '{}' needs its C, a positive number, as in {}: {}", option,
-                                 text, found->form, found->help));
+    throw UsageError(fmt::format(
+        "{}: '{}' needs its C, a positive number{}, as in {}: {}", option, text,
+        form.main.empty() || form.main == "?" ? "" : fmt::format(", which '{}' is not", form.main),
+        found->form, found->help));
   }
   std::vector<std::string_view> names;  // that it may be meant to be
   for (const NamedClip& c : kClips) names.push_back(c.name());
-  throw UsageError(fmt::format("{}: '{}' is none of these, with C a positive number{}:\n{}", option,
-                               text, did_you_mean(form.name, names), clip_forms()));
+  const std::string near = did_you_mean(form.name, names);
+  throw UsageError(fmt::format("{}: '{}' is none of these, with C a positive number{}\n{}", option,
+                               text, near.empty() ? ":" : near, clip_forms()));
 }
 
 // A `+` is between clips where a name follows; in 1e+5 none does.
@@ -286,6 +289,9 @@ const Row& row_of(const Row (&table)[N], std::string_view name, std::string_view
   std::vector<std::string_view> names;
   for (const Row& row : table) {
     if (row.name == name) return row;
+    if (name.starts_with(row.name) && name.substr(row.name.size()).starts_with(','))
+      throw UsageError(fmt::format("{}: '{}': settings stand behind a colon, as in {}:{}", option,
+                                   name, row.name, name.substr(row.name.size() + 1)));
     names.push_back(row.name);
   }
   throw UsageError(fmt::format("{}: '{}' is none of {}{}", option, name, names_of(table),

@@ -15,7 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kTold = "weights";  // in the metadata of the weights
+constexpr const char *kWhat = "weights",
+                     *kBetter = "better than guessing";  // in the metadata of the weights
 
 void make_folder(const fs::path& path) {
   std::error_code error;
@@ -146,22 +147,22 @@ void RunFolder::load_weights(Variables& variables) const {
 }
 
 void RunFolder::save_weights(const Variables& variables, int64_t epoch, int64_t step,
-                             const std::string& told) const {
+                             const SavedWeights& told) const {
   save_variables(weights_file(), variables,
                  {{"producer", fmt::format("rein {}", kVersion)},
                   {"epoch", std::to_string(epoch)},
                   {"step", std::to_string(step)},
-                  {kTold, told}});
+                  {kWhat, told.what},
+                  {kBetter, fmt::format("{}", told.better_than_guessing)}});
 }
 
-std::string RunFolder::told_of_weights() const {
+std::optional<SavedWeights> RunFolder::saved_weights() const {
   try {
     const auto metadata = read_safetensors(weights_file()).metadata;
-    const auto told = metadata.find(kTold);
-    return told == metadata.end() ? "" : fmt::format(" ({})", told->second);
-  } catch (const std::exception&) {  // which is told when they are used
-    return "";
+    return SavedWeights{metadata.at(kWhat), metadata.at(kBetter) == "true"};
+  } catch (const std::exception&) {  // no file, a damaged one, or one of before
   }
+  return std::nullopt;
 }
 
 }  // namespace rein::app

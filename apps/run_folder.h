@@ -19,6 +19,12 @@ struct NonFiniteWeight {
 /// The first, if there is one.
 std::optional<NonFiniteWeight> first_non_finite(const Variables& weights);
 
+/// What is told of the weights of a run beside them.
+struct SavedWeights {
+  std::string what;  // `epoch 3, test accuracy 0.8842`
+  bool better_than_guessing = false;
+};
+
 /// As one writes it in a shell: in quotes if it needs them.
 std::string in_shell(const std::filesystem::path& path);
 
@@ -49,11 +55,10 @@ class RunFolder {
   TrainSettings settings() const;
   /// Throws DataError, naming the first, for weights that are not finite: they say nothing.
   void load_weights(Variables& variables) const;
-  /// `told`: what they are, for people, as in `epoch 3, test accuracy 0.8842`.
   void save_weights(const Variables& variables, int64_t epoch, int64_t step,
-                    const std::string& told) const;
-  /// What was told of the weights that are there, in brackets behind a space; empty if unknown.
-  std::string told_of_weights() const;
+                    const SavedWeights& told) const;
+  /// What was told of those that are there, if there are some and it is known.
+  std::optional<SavedWeights> saved_weights() const;
 
  private:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}

@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <iterator>
 #include <optional>
@@ -62,17 +63,30 @@ StepOptions options_of(const TrainSettings& settings) {
   return options;
 }
 
-// After a divergence: with the last healthy weights, if there are some.
-std::string way_on(const TrainSettings& settings, const RunFolder& run) {
-  if (!run.has_weights()) return " in a new run";
-  const std::string slower =
-      names_setting(settings.optimizer, "learning_rate")  // the flag would be refused
-          ? ""
-          : fmt::format(" --learning-rate {:.2g}", learning_rate_of(settings) / 10);
+// The learning rate at this step of a run that may have lowered it when it went back.
+double present_rate(const TrainSettings& settings, const StateDict& state) {
+  const auto rollback = make_rollback(settings.rollback);
+  const auto times = state.find("rollback/rollbacks");
+  if (!rollback || times == state.end()) return learning_rate_of(settings);
+  return learning_rate_of(settings) *
+         std::pow(rollback->rate_factor, static_cast<double>(std::get<int64_t>(times->second)));
+}
+
+// After a divergence: with the last weights that were saved, if they are worth it.
+std::string way_on(const TrainSettings& settings, const RunFolder& run, double rate) {
+  const auto saved = run.saved_weights();
+  if (!saved) return " in a new run";
+  if (!saved->better_than_guessing)
+    return fmt::format(
+        " in a new run: the weights that were saved ({}) are no better than guessing", saved->what);
+  std::string slower;
+  if (!names_setting(settings.optimizer, "learning_rate"))  // the flag would be refused
+    slower = fmt::format(" --learning-rate {:.2g}", rate / 10);
+  if (settings.schedule != "constant") slower += " --schedule constant";
   return fmt::format(
       ", as in 'rein train --from {} --clip global:1{}', which begins with the last weights that "
-      "were saved{}",
-      in_shell(run.path()), slower, run.told_of_weights());
+      "were saved ({})",
+      in_shell(run.path()), slower, saved->what);
 }
 
 // A step whose loss or gradients are not finite throws before it changes anything, unless it shall
@@ -86,16 +100,28 @@ StepInfo run_step(Step& step, const std::vector<Tensor>& batch, const TrainSetti
   } catch (const NonFiniteError& error) {
     const int64_t number = step.step() + 1;
     const ProductOptions products = make_products(settings.precision);
+    const StateDict state = step.state();
     write_bundle(run.bundle_file(),
-                 {settings, step.state(), batch,
+                 {settings, state, batch,
                   products.narrow() ? std::optional(unit_of(products)) : std::nullopt});
     throw NonFiniteError(fmt::format(
         "diverged at step {}: {}\n{}try a smaller --learning-rate or another --clip{}{}\n"
         "'rein replay {}' computes it again and says where numbers cease to be finite",
-        number, error.what(), watch.advice(settings), way_on(settings, run),
-        settings.rollback == "none" ? ", or --rollback on, which goes back by itself" : "",
+        number, error.what(), watch.advice(settings),
+        way_on(settings, run, present_rate(settings, state)),
+        settings.rollback == "none" ? ", or --rollback on:loss_above=4, which goes back by itself"
+                                    : "",
         in_shell(run.bundle_file())));
   }
+}
+
+// At the end of a run that has learned nothing.
+std::string advice_on_loss(double loss, const TrainSettings& settings) {
+  if (!(loss > RowLstm::kWorseThanGuessing)) return {};
+  return fmt::format(
+      "advice: the loss, {}, is above that of guessing, {:.2f}. Lower the learning rate. "
+      "(--learning-rate {:.2g})\n",
+      loss_text(loss), std::log(RowLstm::kClasses), learning_rate_of(settings) / 10);
 }
 
 // As a policy that lets numbers be may leave them.
@@ -107,14 +133,32 @@ void warn_unless_finite(const Variables& weights) {
                bad->variable);
 }
 
-int report_stop(int signal, const RunFolder& run, int64_t step, const Variables& weights) {
+int report_stop(int signal, const RunFolder& run, int64_t step, const Variables& weights,
+                const std::filesystem::path& log) {
   warn_unless_finite(weights);
   fmt::print(stderr,
              "stopped by {} after step {}; the weights are in {}\n"
-             "'rein train --resume {}' goes on\n",
+             "'rein train --resume {}{}' goes on\n",
              signal == SIGINT ? "SIGINT" : "SIGTERM", step, run.weights_file().string(),
-             in_shell(run.checkpoint_file()));
+             in_shell(run.checkpoint_file()), log.empty() ? "" : " --log " + in_shell(log));
   return kSignal + signal;
+}
+
+// Throws UsageError if they are those of another network.
+void load_weights_of(const std::filesystem::path& path, const TrainSettings& settings,
+                     Variables& variables) {
+  const RunFolder run = RunFolder::open(path);
+  const TrainSettings theirs = run.settings();
+  const auto same = [&](const char* key, int64_t of_run, int64_t here) {
+    if (of_run != here)
+      throw UsageError(
+          fmt::format("{}: the weights of {} are of {}, not {}; leave it as it was, "
+                      "or begin without --from",
+                      key, path.string(), of_run, here));
+  };
+  same("hidden", theirs.hidden, settings.hidden);
+  same("layers", theirs.layers, settings.layers);
+  run.load_weights(variables);
 }
 
 RunFolder folder_of(const TrainRequest& request) {
@@ -135,7 +179,7 @@ int train(TrainRequest request) {
 
   Variables variables{seed};
   const RowLstm model(variables, settings);
-  if (!request.from.empty()) RunFolder::open(request.from).load_weights(variables);
+  if (!request.from.empty()) load_weights_of(request.from, settings, variables);
   const auto cost = [&](Value images, Value labels) { return model.cost(images, labels); };
   Watch watch;
   Step step =
@@ -148,8 +192,10 @@ int train(TrainRequest request) {
     resume(*request.checkpoint, settings, steps_an_epoch, step);
     summary = request.checkpoint->summary;
     if (step.step() >= settings.epochs * steps_an_epoch)
-      throw UsageError(fmt::format("epochs: {} is at the end of epoch {}; give more --epochs",
-                                   request.checkpoint->file, step.step() / steps_an_epoch));
+      throw UsageError(fmt::format("epochs: {} is {} epoch {}; give more --epochs",
+                                   request.checkpoint->file,
+                                   step.step() % steps_an_epoch == 0 ? "at the end of" : "in",
+                                   (step.step() + steps_an_epoch - 1) / steps_an_epoch));
   }
 
   std::optional<JsonLines> log;
@@ -165,12 +211,16 @@ int train(TrainRequest request) {
   if (request.checkpoint && request.checkpoint->settings.precision != settings.precision)
     fmt::print("precision changes from {} to {}\n", request.checkpoint->settings.precision,
                settings.precision);
+  if (settings.warmup >= settings.epochs * steps_an_epoch)
+    fmt::print("warmup: all {} steps of the run are below the learning rate; --warmup is {}\n",
+               settings.epochs * steps_an_epoch, settings.warmup);
   std::fflush(stdout);
 
   Progress progress(settings.epochs, steps_an_epoch, settings.batch_size);
   Accuracy test;
-  const auto save = [&](int64_t epoch, const std::string& what) {
-    const std::string told = fmt::format("epoch {}, {}", epoch, what);
+  double last_loss = 0;  // of an epoch
+  const auto save = [&](int64_t epoch, const std::string& what, bool better) {
+    const SavedWeights told{fmt::format("epoch {}, {}", epoch, what), better};
     step.with_averages([&] { run.save_weights(variables, epoch, step.step(), told); });
     write_checkpoint(run.checkpoint_file(), settings, steps_an_epoch, summary, step);
   };
@@ -186,13 +236,19 @@ int train(TrainRequest request) {
       const int signal = stop.received();
       if (signal == 0 || i + 1 == batches->size()) continue;
       progress.clear();
-      save(epoch, fmt::format("step {}", info.step));
-      return report_stop(signal, run, info.step, variables);
+      save(epoch, fmt::format("step {}", info.step), summary.loss() < RowLstm::kWorseThanGuessing);
+      return report_stop(signal, run, info.step, variables, request.log);
     }
-    step.with_averages(
-        [&] { test = accuracy(classifier.logits(task.test.images), task.test.labels); });
+    bool better = false;
+    step.with_averages([&] {
+      const Tensor logits = classifier.logits(task.test.images);
+      test = accuracy(logits, task.test.labels);
+      better = mean_loss(logits, task.test.labels) < RowLstm::kWorseThanGuessing ||
+               test.share() > 2.0 / RowLstm::kClasses;
+    });
     const EpochSummary whole = std::exchange(summary, {});
-    save(epoch, fmt::format("test accuracy {:.4f}", test.share()));
+    save(epoch, fmt::format("test accuracy {:.4f}", test.share()), better);
+    last_loss = whole.loss();
     JsonObject told = whole.to_json(epoch, settings.batch_size, test);
     std::ranges::copy(watch.look_inside(model, task.test.images), std::back_inserter(told));
     metrics.append(told);
@@ -200,9 +256,11 @@ int train(TrainRequest request) {
     fmt::print("epoch {}/{}  {}\n", epoch, settings.epochs,
                whole.to_text(settings.batch_size, test));
     std::fflush(stdout);
-    if (const int signal = stop.received()) return report_stop(signal, run, step.step(), variables);
+    if (const int signal = stop.received())
+      return report_stop(signal, run, step.step(), variables, request.log);
   }
-  fmt::print("{}{}\nrun {}\n", watch.advice(settings), to_string(test), run.path().string());
+  fmt::print("{}{}{}\nrun {}\n", advice_on_loss(last_loss, settings), watch.advice(settings),
+             to_string(test), run.path().string());
   warn_unless_finite(variables);
   return kOk;
 }

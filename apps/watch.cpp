@@ -22,9 +22,11 @@ std::string flags_for(const Advice& advice, const TrainSettings& settings) {
   if (advice.clip_norm) return fmt::format(" (--clip global:{:.3g})", *advice.clip_norm);
   switch (advice.kind) {
     case AdviceKind::non_finite:
-      return settings.non_finite.starts_with("skip") ? "" : " (--non-finite skip)";
+      return settings.non_finite.starts_with("skip") || settings.rollback != "none"
+                 ? " (--non-finite stop ends at the first, and 'rein replay' says where it began)"
+                 : " (--non-finite skip)";
     case AdviceKind::vanishing:
-      return " (--forget-bias)";
+      return fmt::format(" (--forget-bias {:.3g})", settings.forget_bias + 1);
     case AdviceKind::exploding:
       return " (--clip global:C, --error-clip)";
     default:

@@ -61,7 +61,7 @@ Advice on_skips(const MonitorReport& r, int64_t finite) {
   return {.kind = AdviceKind::skips,
           .text = fmt::format(
               "{} of {} finite steps were skipped (p50 {:.3g}, p95 {:.3g}): they teach nothing. "
-              "Skip less (CheckFinite's skip_above), or clip instead.",
+              "Skip less (skip_above of CheckFinite, loss_above of a Rollback), or clip instead.",
               r.skipped_finite, finite, r.norm.p50, r.norm.p95),
           .evidence = {{"skipped_finite", static_cast<double>(r.skipped_finite)},
                        {"finite", static_cast<double>(finite)},

@@ -69,7 +69,7 @@ void CheckFinite::update(Gradients& gradients, State& state, const Variables&,
   if (!finite && policy == NonFinite::stop)
     throw NonFiniteError(fmt::format(
         "{}: {} at step {} (loss {}); nothing was changed. Lower the learning rate, clip, or let "
-        "the policy be skip",
+        "the policy be skip; Step::find_non_finite says where it began",
         name, reason(info, norm, skip_above), info.step, number_text(info.loss)));
 
   if ((!finite && policy == NonFinite::skip) || too_large) {

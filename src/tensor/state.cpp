@@ -144,7 +144,9 @@ void StateReader::check(std::string_view op, Where where) {
     if (!seen_.contains(name)) unexpected.insert(name);
   }
   const bool of_settings =
-      std::ranges::any_of(other_, [](const auto& line) { return line.starts_with("'settings/"); });
+      std::ranges::any_of(other_,
+                          [](const auto& line) { return line.starts_with("'settings/"); }) ||
+      has_below(missing, "settings") || has_below(unexpected, "settings");
   const auto quoted = [](const std::string& name) { return fmt::format("'{}'", name); };
   const auto with_value = [&](const std::string& name) {
     return fmt::format("'{}' ({})", name, to_string(dict_.find(name)->second));

@@ -69,12 +69,13 @@ TEST(Resume, AfterASignalInTheMiddleOfAnEpoch) {
   const Arguments settings{"train", "--data", "generated",  "--limit",      "20000", "--hidden",
                            "8",     "--clip", "adaptive:1", "--batch-size", "16"};
   ASSERT_EQ(rein(folder, settings + Arguments{"--epochs", "1", "--out", "whole"}).code, 0);
-  Program program(folder, settings + Arguments{"--epochs", "1", "--out", "r"});
+  Program program(folder, settings + Arguments{"--epochs", "1", "--log", "my log", "--out", "r"});
   program.wait_until([&] { return program.out().find("training on") != std::string::npos; });
   program.send(SIGINT);
   const Finished stopped = program.wait();
   ASSERT_EQ(stopped.code, 130);
-  EXPECT_TRUE(contains(stopped.err, "'rein train --resume r/checkpoint.safetensors' goes on"));
+  EXPECT_TRUE(contains(stopped.err,
+                       R"('rein train --resume r/checkpoint.safetensors --log "my log"' goes on)"));
   EXPECT_NE(weights(folder, "r"), weights(folder, "whole"));
   const Finished f = rein(folder, {"train", "--resume", "r/checkpoint.safetensors"});
   ASSERT_EQ(f.code, 0) << f.err;
@@ -180,7 +181,10 @@ TEST(From, ANewRunBeginsWithTheWeightsOfAnother) {
   };
   EXPECT_TRUE(contains(error({""}, 2), "--from: the name is empty"));
   EXPECT_TRUE(contains(error({"nowhere"}, 5), "nowhere: there is no such folder"));
-  EXPECT_TRUE(contains(error({"r", "--hidden", "9"}, 3), "r/model.safetensors"));
+  EXPECT_TRUE(
+      contains(error({"r", "--hidden", "9"}, 2), "hidden: the weights of r are of 8, not 9"));
+  EXPECT_TRUE(
+      contains(error({"r", "--layers", "2"}, 2), "layers: the weights of r are of 1, not 2"));
   EXPECT_TRUE(contains(error({"r", "--resume", "r"}, 2), "--resume"));
   std::filesystem::remove(folder / "r/model.safetensors");
   EXPECT_TRUE(contains(error({"r"}, 5), "holds no model.safetensors"));
@@ -217,8 +221,10 @@ TEST(Resume, WhatDoesNotFitIsAnErrorAndChangesNothing) {
   write_bytes(folder / "notes.txt", "no checkpoint");
   const Finished notes = rein(folder, {"train", "--resume", "notes.txt"});
   EXPECT_EQ(notes.code, 3);
-  EXPECT_TRUE(contains(notes.err, "rein: notes.txt: checkpoint: byte 0: a header of ") &&
-              contains(notes.err, "; give the checkpoint.safetensors in the folder of a run"))
+  EXPECT_TRUE(
+      contains(notes.err, "rein: notes.txt: checkpoint: byte 0: a header of ") &&
+      contains(notes.err,
+               "; give the checkpoint.safetensors in the folder of a run; if it is that, --from"))
       << notes.err;
   write_bytes(folder / "r/checkpoint.safetensors", file.substr(0, file.size() - 100));
   EXPECT_TRUE(contains(error({"--epochs", "2"}, 3), "r/checkpoint.safetensors"));

@@ -226,9 +226,11 @@ TEST(Run, DivergenceLaterSaysHowToGoOnWithTheLastWeights) {
       folder, {"--limit", "640", "--epochs", "2", "--clip", "none", "--schedule",
                "exponential:decay_rate=1e41,decay_steps=40,staircase=true", "--out", "my $r"});
   EXPECT_EQ(diverged.code, 4) << diverged.err;
-  EXPECT_TRUE(contains(diverged.err,
-                       R"('rein train --from "my \$r" --clip global:1 --learning-rate 0.0001')") &&
-              contains(diverged.err, R"('rein replay "my \$r/diverged.safetensors"')"))
+  EXPECT_TRUE(
+      contains(
+          diverged.err,
+          R"('rein train --from "my \$r" --clip global:1 --learning-rate 0.0001 --schedule constant')") &&
+      contains(diverged.err, R"('rein replay "my \$r/diverged.safetensors"')"))
       << diverged.err;
   EXPECT_TRUE(contains(diverged.err, "\nadvice: p50 ")) << diverged.err;
   const std::string accuracy = "test accuracy 0.1234";
@@ -242,6 +244,34 @@ TEST(Run, DivergenceLaterSaysHowToGoOnWithTheLastWeights) {
                           "constant", "--out", "s"})
                 .code,
             0);
+}
+
+// A rollback has lowered the rate before it gave up, and weights that are no better than guessing
+// are not gone on with.
+TEST(Run, DivergenceSuggestsALowerRateAndWeightsThatAreWorthIt) {
+  TemporaryFolder folder;
+  const auto diverge = [&](const std::vector<std::string>& more) {
+    const Finished f =
+        train(folder, with_last({"--limit", "640", "--epochs", "3", "--clip", "none", "--schedule",
+                                 "exponential:decay_rate=1e41,decay_steps=40,staircase=true",
+                                 "--out", "r", "--force"},
+                                more));
+    EXPECT_EQ(f.code, 4) << f.err;
+    return f.err;
+  };
+  EXPECT_TRUE(contains(diverge({"--rollback", "on:every=1,most_bad=0,most=1,rate_factor=0.25"}),
+                       " --learning-rate 2.5e-05 "));
+  const std::string ruined =
+      diverge({"--schedule", "exponential:decay_rate=1e21,decay_steps=39,staircase=true"});
+  EXPECT_TRUE(contains(ruined, " in a new run: the weights that were saved (epoch 1, ")) << ruined;
+  EXPECT_FALSE(contains(ruined, "--from")) << ruined;
+  const Finished f = train(folder, {"--clip", "none", "--optimizer", "momentum", "--learning-rate",
+                                    "1000", "--limit", "640", "--out", "s"});
+  EXPECT_EQ(f.code, 0) << f.err;
+  EXPECT_TRUE(contains(f.out,
+                       "is above that of guessing, 2.30. Lower the learning rate. "
+                       "(--learning-rate 1e+02)\n"))
+      << f.out;
 }
 
 TEST(Run, AnEpochWithoutAStepHasNoLossAndForceLeavesNothingOfAnOldRun) {
@@ -293,10 +323,11 @@ TEST(Run, SaysWhatToSetAndHowGradientsComeBack) {
               contains(zeroed, "find the cause. (--non-finite skip)\n"))
       << zeroed;
   const std::string skipped = told(with_last(wild, {"--non-finite", "skip"}));
-  EXPECT_TRUE(contains(skipped, "steps were not finite") && !contains(skipped, "(--non-finite"))
+  EXPECT_TRUE(contains(skipped, "steps were not finite") &&
+              contains(skipped, "find the cause. (--non-finite stop ends at the first"))
       << skipped;
   const std::string closed = told({"--forget-bias", "-9"});
-  EXPECT_TRUE(contains(closed, "or shorten the sequence. (--forget-bias)\n")) << closed;
+  EXPECT_TRUE(contains(closed, "or shorten the sequence. (--forget-bias -8)\n")) << closed;
   // As a guard of its own is there, it needs no other.
   EXPECT_FALSE(contains(advice("global:1000"), "none of"));
   EXPECT_TRUE(contains(advice("none"), "none of"));

@@ -105,7 +105,7 @@ const Row kRows[] = {
      {K::skips},
      0,
      "256 of 256 finite steps were skipped (p50 1.8, p95 4.1): they teach nothing. Skip less "
-     "(CheckFinite's skip_above), or clip instead."},
+     "(skip_above of CheckFinite, loss_above of a Rollback), or clip instead."},
     {"many skipped",
      [](R& r) { r.clip_rate = 0, r.limit.reset(), r.skipped = r.skipped_finite = 56; },
      {K::skips, K::never_clips},
