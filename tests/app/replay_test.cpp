@@ -60,6 +60,29 @@ class Replay : public testing::Test {
     return rein(folder, {"replay", "planted.safetensors"}, std::move(before));
   }
 
+  Finished expect_found(const std::string& op_of_layer) {
+    const Finished f = replay();
+    EXPECT_EQ(f.code, 4) << f.err;
+    EXPECT_TRUE(contains(f.out, op_of_layer)) << f.out;
+    EXPECT_TRUE(contains(f.out, "gate f is not finite at time step 17, example 5, unit 0"))
+        << f.out;
+    return f;
+  }
+  // dz of f is dc c_before f (1 - f). dc is 1.6e38; at the place c_before is 17 and f (1 - f) 0.14,
+  // past the largest float; afterwards the cell goes from 1.9 to -0.1. The wrong label of example 5
+  // makes dc, 2 * 1.2e38 / 6 times the loss scale of 4; those of the others are right, and have no
+  // gradient. The inputs of the layer are +-x0, and x1 but 0 at the place.
+  void plant_backward(const std::string& layer, float x0, float x1) {
+    kernel(0, 2, layer) = 20 / x0;                          // x0 -> j0
+    kernel(1, 4, layer) = (20 + 1.581f) / x1;               // x1 -> f0
+    set_bias(layer, {20, 0, 0, 0, -1.581f - 1, 0, 20, 0});  // the forget bias adds 1
+    numbers("state/parameters/out/weights")[0] = 1.2e38f;
+    numbers("state/parameters/out/weights")[1] = -1.2e38f;
+    for (const size_t t : {17u, 18u, 19u, 21u, 23u, 25u, 27u}) pixel(kExample, t, 0) = -1;
+    bundle.metadata["bundle/settings/loss_scale"] = "'4'";
+    bundle.metadata["state/loss_scale"] = "4.0";
+  }
+
   TemporaryFolder folder;
   TensorFile bundle;
 };
@@ -74,12 +97,8 @@ class ReplayOf : public Replay, public testing::WithParamInterface<Precision> {
     diverge({});
     bundle.metadata["bundle/settings/precision"] = "'" + precision + "'";
   }
-  void expect_found(const char* op) {
-    const Finished f = replay();
-    EXPECT_EQ(f.code, 4) << f.err;
-    EXPECT_TRUE(contains(f.out, std::string(op) + " of layer 'rnn'")) << f.out;
-    EXPECT_TRUE(contains(f.out, "gate f is not finite at time step 17, example 5, unit 0"))
-        << f.out;
+  void expect_found_anywhere(const std::string& op) {
+    const Finished f = expect_found(op + " of layer 'rnn'");
     const Finished elsewhere = replay([] { setenv("DNNL_MAX_CPU_ISA", "AVX2", 1); });
     EXPECT_EQ(elsewhere.out, f.out) << elsewhere.err;
   }
@@ -93,25 +112,12 @@ TEST_P(ReplayOf, TheForwardPassNamesLayerGateStepAndExample) {
   kernel(1, 4) = std::numeric_limits<float>::infinity();  // x1 -> f0
   for (size_t b = 0; b < 6; ++b)
     for (size_t t = 0; t < kRows; ++t) pixel(b, t, 1) *= 1.001f;
-  expect_found("forward, op lstm");
+  expect_found_anywhere("forward, op lstm");
 }
 
-// dz of f is dc c_before f (1 - f). dc is 1.6e38; at the place c_before is 17 and f (1 - f) 0.14,
-// past the largest float; afterwards the cell goes from 1.9 to -0.1. The wrong label of example 5
-// makes dc, 2 * 1.2e38 / 6 times the loss scale of 4; those of the others are right, and have no
-// gradient.
 TEST_P(ReplayOf, TheBackwardPassNamesLayerGateStepAndExample) {
-  kernel(0, 2) = 20;  // x0 -> j0
-  kernel(1, 4) = 20 + 1.581f;
-  const std::span<float> bias = numbers("state/parameters/rnn/bias");
-  bias[0] = bias[6] = 20;
-  bias[4] = -1.581f - 1;  // the forget bias adds 1
-  numbers("state/parameters/out/weights")[0] = 1.2e38f;
-  numbers("state/parameters/out/weights")[1] = -1.2e38f;
-  for (const size_t t : {17u, 18u, 19u, 21u, 23u, 25u, 27u}) pixel(kExample, t, 0) = -1;
-  bundle.metadata["bundle/settings/loss_scale"] = "'4'";
-  bundle.metadata["state/loss_scale"] = "4.0";
-  expect_found("backward, op lstm_grad");
+  plant_backward("rnn", 1, 1);
+  expect_found_anywhere("backward, op lstm_grad");
 }
 
 // The same in the upper of two layers. The lower one hands on the two inputs of every step as
@@ -124,31 +130,17 @@ class ReplayOfTwoLayers : public Replay {
     kernel(1, 3, "rnn_0") = 1;
     set_bias("rnn_0", {20, 20, 0, 0, -1000, -1000, 20, 20});
   }
-  void expect_found(const char* op) {
-    const Finished f = replay();
-    EXPECT_EQ(f.code, 4) << f.err;
-    EXPECT_TRUE(contains(f.out, std::string(op) + " of layer 'rnn_1'")) << f.out;
-    EXPECT_TRUE(contains(f.out, "gate f is not finite at time step 17, example 5, unit 0"))
-        << f.out;
-  }
 };
 
 TEST_F(ReplayOfTwoLayers, TheForwardPassNamesTheUpper) {
   kernel(1, 4, "rnn_1") = std::numeric_limits<float>::infinity();
-  expect_found("forward, op lstm");
+  expect_found("forward, op lstm of layer 'rnn_1'");
 }
 
 TEST_F(ReplayOfTwoLayers, TheBackwardPassNamesTheUpper) {
   const auto seen = static_cast<float>(std::tanh(1.0));
-  kernel(0, 2, "rnn_1") = 20 / seen;
-  kernel(1, 4, "rnn_1") = (20 + 1.581f) / std::tanh(seen);
-  set_bias("rnn_1", {20, 0, 0, 0, -1.581f - 1, 0, 20, 0});
-  numbers("state/parameters/out/weights")[0] = 1.2e38f;
-  numbers("state/parameters/out/weights")[1] = -1.2e38f;
-  for (const size_t t : {17u, 18u, 19u, 21u, 23u, 25u, 27u}) pixel(kExample, t, 0) = -1;
-  bundle.metadata["bundle/settings/loss_scale"] = "'4'";
-  bundle.metadata["state/loss_scale"] = "4.0";
-  expect_found("backward, op lstm_grad");
+  plant_backward("rnn_1", seen, std::tanh(seen));
+  expect_found("backward, op lstm_grad of layer 'rnn_1'");
 }
 
 // The largest float is rounded to no finite bfloat16.
@@ -212,6 +204,18 @@ TEST_F(Replay, ComputesTheLossOfTheRun) {
     pixel(4, 3, 0) = std::numeric_limits<float>::infinity();
     EXPECT_EQ(contains(replay().out, ", micro-batch 3 of 3: "), !more.empty());
   }
+}
+
+// The gradient of a micro-batch is -0.9 times 3e38 (all logits are 0, labels too), that of both is
+// past the largest float.
+TEST_F(Replay, NamesASumOfMicroBatchesThatIsNotFinite) {
+  diverge({"--accumulate", "2"});
+  set_bias("rnn", {20, 20, 0, 0, -1000, -1000, 20, 20});
+  numbers("state/parameters/out/weights")[0] = 3e38f;
+  const Finished f = replay();
+  EXPECT_EQ(f.code, 4) << f.out << f.err;
+  EXPECT_TRUE(contains(f.out, "the mean gradient of its 2 micro-batches is not finite in 'rnn/"))
+      << f.out;
 }
 
 // What the optimizer remembers, and counts, are in the file.
