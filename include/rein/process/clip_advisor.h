@@ -41,8 +41,8 @@ struct Advice {
 /// "p50 1.8, p95 4.1, you clip 74 % of steps to 1; try 4." The rules:
 ///  - a limit is for outliers: about the 95th percentile of the norms, so that one step in twenty
 ///    is clipped (Pascanu et al. 2013 start from the average norm; Seetharaman et al. 2020 from a
-///    percentile). Where nothing was ever clipped, twice the
-///    largest norm is a guard that
+///    percentile);
+///  - where nothing was ever clipped, twice the largest norm is the limit to try: as a guard it
 ///    costs nothing;
 ///  - suggested numbers are round: 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8 and powers of ten of them;
 ///  - none of it is a proof: the loss decides.
