@@ -56,11 +56,12 @@ Accuracy accuracy(const Tensor& logits, const Tensor& labels) {
   return result;
 }
 
-double mean_loss(const Tensor& logits, const Tensor& labels) {
+bool better_than_guessing(const Tensor& logits, const Tensor& labels) {
   GradientTape tape;
   const Value losses =
       sparse_softmax_cross_entropy_with_logits(tape.input(logits), tape.input(labels));
-  return reduce_mean(losses).tensor().item();
+  return reduce_mean(losses).tensor().item() < RowLstm::kWorseThanGuessing ||
+         accuracy(logits, labels).share() > 2.0 / RowLstm::kClasses;
 }
 
 std::string to_string(const Accuracy& a) {

@@ -26,8 +26,9 @@ struct Accuracy {
   double share() const { return static_cast<double>(correct) / static_cast<double>(total); }
 };
 Accuracy accuracy(const Tensor& logits, const Tensor& labels);
-/// Mean cross entropy, of the model's cost.
-double mean_loss(const Tensor& logits, const Tensor& labels);
+/// Whether they tell the classes apart, by their loss (RowLstm::kWorseThanGuessing) or at least by
+/// twice as many hits.
+bool better_than_guessing(const Tensor& logits, const Tensor& labels);
 /// `test accuracy 0.8765 (8765 of 10000)`
 std::string to_string(const Accuracy& accuracy);
 

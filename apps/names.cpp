@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cmath>
 #include <limits>
 #include <optional>
 #include <type_traits>
@@ -52,18 +51,15 @@ double number_of(const Threshold& x) { return x.at(StepInfo{.examples = 1}); }
 // depends on the gradients alone; factors and percentiles have values that are usual.
 template <class T, auto... number>
 std::optional<AnyTransform> clip(const Form& form, std::string_view option) {
-  constexpr bool usual = (!std::is_same_v<std::decay_t<decltype(T{}.*number)>, Threshold> && ...);
+  constexpr double kNoLimit = std::numeric_limits<double>::infinity();
+  constexpr bool is_limit = (std::is_same_v<std::decay_t<decltype(T{}.*number)>, Threshold> && ...);
   T made{};
-  double c = usual ? 0 : std::numeric_limits<double>::quiet_NaN();
+  double c = kNoLimit;
   const bool given = form.positive(c);
   if (!given && (!form.main.empty() || form.settings.empty())) return std::nullopt;
-  if (given || !usual) ((made.*number = c), ...);
+  if (given || is_limit) ((made.*number = c), ...);
   form.set(option, made);
-  if ((std::isnan(number_of(made.*number)) && ...)) return std::nullopt;
-  const auto leave_usual = [](auto& set, const auto& as_it_is) {
-    if (std::isnan(number_of(set))) set = as_it_is;
-  };
-  (leave_usual(made.*number, T{}.*number), ...);
+  if (!given && ((number_of(made.*number) == kNoLimit) && ...)) return std::nullopt;
   if (given && ((number_of(made.*number) != c) && ...))
     throw UsageError(
         fmt::format("{}: '{}' says in two ways what C is; leave the {} or its setting "

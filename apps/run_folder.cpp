@@ -15,8 +15,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char *kWhat = "weights",
-                     *kBetter = "better than guessing";  // in the metadata of the weights
+// In the metadata of the weights.
+constexpr const char *kWhat = "weights", *kBetter = "better than guessing";
+constexpr const char* kNoRun = "no run: it holds no settings.toml";
 
 void make_folder(const fs::path& path) {
   std::error_code error;
@@ -38,8 +39,6 @@ bool exists(const fs::path& path) {
   std::error_code ignored;
   return fs::exists(path, ignored);
 }
-
-constexpr const char* kNoRun = "no run: it holds no settings.toml";
 
 }  // namespace
 

@@ -243,8 +243,7 @@ int train(TrainRequest request) {
     step.with_averages([&] {
       const Tensor logits = classifier.logits(task.test.images);
       test = accuracy(logits, task.test.labels);
-      better = mean_loss(logits, task.test.labels) < RowLstm::kWorseThanGuessing ||
-               test.share() > 2.0 / RowLstm::kClasses;
+      better = better_than_guessing(logits, task.test.labels);
     });
     const EpochSummary whole = std::exchange(summary, {});
     save(epoch, fmt::format("test accuracy {:.4f}", test.share()), better);
